@@ -1,0 +1,1 @@
+"""The wire: one declaration per API method and the machine that everything is derived from."""

@@ -1,0 +1,118 @@
+"""Reading a bearer token, strictly: a JWT in compact form, signed with RS256, with nothing left to interpretation.
+
+Nothing here trusts the token; it only says what the token claims, so that the key can be looked up and the
+signature checked. Headers that point at keys (`jwk`, `jku`, `x5u`, `x5c`) are never looked at.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from functools import lru_cache
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from numberline.domain import limits
+from numberline.domain.errors import INVALID_TOKEN_FORMAT, Refusal
+
+_PART = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_INSTANT_MAX: Final = 2**53
+
+
+class Token(msgspec.Struct, frozen=True):
+    """What a readable token claims. Instants are whole seconds since 1970; `issuer` is as it came, of any type."""
+
+    key_id: str
+    issuer: object
+    issued_at: int
+    expires_at: int
+    not_before: int | None
+    signed: bytes
+    signature: bytes
+
+
+class _Unreadable(Exception):
+    """The token is not what it should be."""
+
+
+@lru_cache(maxsize=1_024)
+def read_token(text: str) -> Token:
+    """Read a token; a Refusal (447) when it is not a JWT of the one kind that is accepted.
+
+    Remembered, since several clients use a token until it expires and reading it depends on nothing else.
+    """
+    try:
+        return _read(text)
+    except (_Unreadable, ValueError, RecursionError):
+        raise Refusal(INVALID_TOKEN_FORMAT) from None
+
+
+def _read(text: str) -> Token:
+    if len(text) > limits.TOKEN_BYTES:
+        _unreadable()
+    parts = text.split(".")
+    if len(parts) != 3:
+        _unreadable()
+    header = _read_object(_read_part(parts[0]))
+    claims = _read_object(_read_part(parts[1]))
+    signature = _read_part(parts[2])
+    _check_header(header)
+    return Token(
+        key_id=header["kid"],
+        issuer=claims.get("iss"),
+        issued_at=_instant(claims.get("iat")),
+        expires_at=_instant(claims.get("exp")),
+        not_before=_instant(claims["nbf"]) if "nbf" in claims else None,
+        signed=text[: text.rindex(".")].encode("ascii"),
+        signature=signature,
+    )
+
+
+def _read_part(part: str) -> bytes:
+    if not _PART.fullmatch(part):
+        _unreadable()
+    encoded = part.encode("ascii").translate(_TO_STANDARD)
+    decoded = binascii.a2b_base64(encoded + b"=" * (-len(part) % 4))
+    # Several texts may decode to the same bytes; only the one that encoding would give is accepted.
+    if binascii.b2a_base64(decoded, newline=False).rstrip(b"=") != encoded:
+        _unreadable()
+    return decoded
+
+
+def _read_object(text: bytes) -> dict[str, Any]:
+    found = _JSON.decode(text.decode("utf-8"))
+    if not isinstance(found, dict):
+        _unreadable()
+    return found
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        _unreadable()
+    return members
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    # `crit` names extensions that must be understood, and none is; `b64` and `zip` would change what is signed.
+    if header.get("alg") != "RS256" or header.keys() & {"crit", "b64", "zip"}:
+        _unreadable()
+    key_id = header.get("kid")
+    if not isinstance(key_id, str) or not key_id:
+        _unreadable()
+
+
+def _instant(value: object) -> int:
+    if type(value) is not int or abs(value) > _INSTANT_MAX:
+        _unreadable()
+    return value
+
+
+def _unreadable(_constant: str = "") -> NoReturn:
+    raise _Unreadable
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_unreadable)

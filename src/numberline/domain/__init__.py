@@ -1,0 +1,1 @@
+"""The rules: pure code without I/O, clock or SQL."""

@@ -1,0 +1,110 @@
+"""Double entry with holds: every movement of money is a group of postings that sums to zero.
+
+The books, seen from the operator: an account's `funds` and what is `held` of them; `sales` and `tax` earned;
+`cash`, the outside world that money comes in from. Balances can be recomputed from the postings at any time.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Final, Literal
+
+import msgspec
+
+from numberline.domain.account import Wallet
+from numberline.domain.pricing import Quote
+from numberline.domain.rental import Rental
+
+Book = Literal["funds", "held", "sales", "tax", "cash"]
+Purpose = Literal["setup", "setup_tax", "month", "month_tax", "credit"]
+ChargeStatus = Literal["held", "posted", "voided"]
+HELD: Final = "held"
+POSTED: Final = "posted"
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """One leg of a movement, in micros of its currency; positive adds to the book."""
+
+    book: Book
+    purpose: Purpose
+    amount_micros: int
+    rental_id: int | None = None
+
+
+class Movement(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of postings of one account and currency: who moved how much, when and why."""
+
+    id: int
+    account_id: int
+    kind: Literal["purchase", "credit"]
+    currency: str
+    moved_at: datetime
+    actor: str
+    note: str = ""
+    postings: tuple[Posting, ...]
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """The one payment for one rental and period: held first, then posted or voided, once."""
+
+    rental_id: int
+    period_on: date
+    account_id: int
+    fee_micros: int
+    tax_micros: int
+    status: ChargeStatus
+
+
+def purchase_postings(rental_id: int, quote: Quote) -> list[Posting]:
+    """The postings of buying one number: set-up fee and tax charged, the month's fee and tax held.
+
+    Where tax is inside the price the month is charged at once, and the tax is split off the fee.
+    """
+    if quote.tax_inside:
+        return _charged(
+            rental_id, "setup", quote.setup_micros - quote.setup_tax_micros, quote.setup_tax_micros
+        ) + (
+            _charged(rental_id, "month", quote.month_micros - quote.month_tax_micros, quote.month_tax_micros)
+        )
+    charged = _charged(rental_id, "setup", quote.setup_micros, quote.setup_tax_micros)
+    held = _transfer(rental_id, "month", "held", quote.month_micros)
+    return charged + held + _transfer(rental_id, "month_tax", "held", quote.month_tax_micros)
+
+
+def _charged(rental_id: int, purpose: Literal["setup", "month"], net: int, tax: int) -> list[Posting]:
+    tax_purpose: Purpose = "setup_tax" if purpose == "setup" else "month_tax"
+    return _transfer(rental_id, purpose, "sales", net) + _transfer(rental_id, tax_purpose, "tax", tax)
+
+
+def _transfer(rental_id: int, purpose: Purpose, book: Book, amount: int) -> list[Posting]:
+    """Move an amount out of the funds into another book; nothing for a zero amount."""
+    assert amount >= 0, "prices and taxes are not negative"
+    if not amount:
+        return []
+    return [Posting("funds", purpose, -amount, rental_id), Posting(book, purpose, amount, rental_id)]
+
+
+def credit_postings(amount_micros: int) -> tuple[Posting, ...]:
+    """The postings of money paid in (or, negative, paid out)."""
+    assert amount_micros != 0, "a credit moves something"
+    return (Posting("cash", "credit", -amount_micros), Posting("funds", "credit", amount_micros))
+
+
+def first_charge(rental: Rental, quote: Quote, period_on: date) -> Charge:
+    """The charge for the first month of a rental; `fee + tax` is what the account pays for it."""
+    status: ChargeStatus = "posted" if quote.tax_inside else "held"
+    return Charge(
+        rental.id, period_on, rental.account_id, quote.month_micros, quote.month_reserve_micros, status
+    )
+
+
+def apply(wallet: Wallet, postings: tuple[Posting, ...]) -> None:
+    """Bring a wallet up to date with a movement's postings.
+
+    Checked on both sides, in production too: the group sums to zero, and the wallet stays within its limit.
+    """
+    assert sum(posting.amount_micros for posting in postings) == 0, "a movement sums to zero"
+    wallet.funds_micros += sum(posting.amount_micros for posting in postings if posting.book == "funds")
+    wallet.held_micros += sum(posting.amount_micros for posting in postings if posting.book == "held")
+    assert wallet.available_micros >= 0, "no overdraft beyond the credit limit"
+    assert wallet.held_micros >= 0, "no more is released than was held"

@@ -1,0 +1,1 @@
+"""The doors: the ways in from outside (HTTP, command line)."""

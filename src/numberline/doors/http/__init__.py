@@ -1,0 +1,1 @@
+"""The HTTP door: wall, certificates, application and telemetry."""

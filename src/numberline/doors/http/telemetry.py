@@ -1,0 +1,193 @@
+"""What the server tells its operator: metrics for Prometheus and logs on standard error.
+
+Labels come from closed sets, so that no caller can make the server keep a time series of its choosing.
+Secrets are masked in one place, the last step before a line is written, for our own lines and for every
+library's.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+UNKNOWN_METHOD = "unknown"
+MASK = "***"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+_REQUESTS = Counter(
+    "numberline_requests", "Requests answered, by API method and outcome.", ("method", "outcome")
+)
+_REQUEST_SECONDS = Histogram(
+    "numberline_request_seconds", "Seconds to answer, by API method.", ("method",), buckets=_SECONDS
+)
+_REFUSALS = Counter(
+    "numberline_refused_requests", "Requests refused before they reached the API, by status.", ("status",)
+)
+_BATCH_SIZE = Histogram(
+    "numberline_desk_batch_size",
+    "Requests decided in one transaction.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+_WAIT_SECONDS = Histogram(
+    "numberline_desk_wait_seconds", "Seconds a request waited for its transaction.", buckets=_SECONDS
+)
+_ATTACHED = Counter("numberline_attached_numbers", "Numbers attached.")
+
+_known_methods: frozenset[str] = frozenset()
+_request_series: dict[tuple[str, int | None], tuple[Counter, Histogram]] = {}
+
+
+def know_methods(names: Iterable[str]) -> None:
+    """Declare the API method names that may become label values; any other name counts as ``unknown``."""
+    global _known_methods
+    _known_methods = frozenset(names)
+    _request_series.clear()
+
+
+def count_request(method: str, error_code: int | None, seconds: float) -> None:
+    """Count one answered request. ``error_code`` is the wire code of the error table, None for success."""
+    name = method if method in _known_methods else UNKNOWN_METHOD
+    # Looking a series up by its labels costs more than counting in it.
+    series = _request_series.get((name, error_code))
+    if series is None:
+        outcome = "ok" if error_code is None else str(error_code)
+        series = _REQUESTS.labels(name, outcome), _REQUEST_SECONDS.labels(name)
+        _request_series[name, error_code] = series
+    series[0].inc()
+    series[1].observe(seconds)
+
+
+def count_refusal(status: int) -> None:
+    """Count one request that the guard refused with an HTTP status."""
+    _REFUSALS.labels(str(status)).inc()
+
+
+def count_batch(size: int, waits_seconds: Iterable[float]) -> None:
+    """Count one transaction of the desk: how many requests it decided and how long each had waited."""
+    _BATCH_SIZE.observe(size)
+    for seconds in waits_seconds:
+        _WAIT_SECONDS.observe(seconds)
+
+
+def count_attached(numbers: int) -> None:
+    """Count numbers attached."""
+    _ATTACHED.inc(numbers)
+
+
+def render_metrics() -> tuple[bytes, str]:
+    """The metrics page and its content type.
+
+    With several processes (``PROMETHEUS_MULTIPROC_DIR`` is set) any of them renders the sum of all.
+    """
+    registry = REGISTRY
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+_SECRET_KEY = re.compile(
+    r"token|secret|api_?key|passw|passphrase|authorization|private_?key|cookie", re.IGNORECASE
+)
+_SECRET_TEXT = re.compile(
+    r"""
+    (?P<pem>-----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z))
+    | (?P<jwt>\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?)
+    | (?P<bearer>\bBearer\s+)[^\s'",;]+
+    | (?P<name>[\w-]*(?:token|secret|api_?key|passw(?:or)?d|passphrase|authorization|private_?key)[\w-]*
+              \\?["']?\s*[=:]\s*)
+      (?!Bearer\b)(?:\\?"(?:[^"\\]|\\.)*"|\\?'(?:[^'\\]|\\.)*'|[^\s&,;'")}\]]+)
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+# One event is one line: text from outside must not be able to start another.
+_CONTROLS = {code: ascii(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+_MANY_LINED = frozenset({"exception", "stack"})
+
+
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask what must never be printed: values under telling keys, tokens and private keys inside any text."""
+    for key, value in event.items():
+        masked = _masked(key, value)
+        if isinstance(masked, str) and key not in _MANY_LINED:
+            masked = masked.translate(_CONTROLS)
+        event[key] = masked
+    return event
+
+
+def _masked(key: str, value: Any) -> Any:
+    if _SECRET_KEY.search(key):
+        return MASK
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(inner): _masked(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked("", item) for item in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        value = bytes(value).decode("utf-8", "backslashreplace")
+    return _SECRET_TEXT.sub(_mask_text, value if isinstance(value, str) else repr(value))
+
+
+def _mask_text(found: re.Match[str]) -> str:
+    return (found["bearer"] or found["name"] or "") + MASK
+
+
+def configure_logging(level: str, as_json: bool) -> None:
+    """Send all logs, ours and the libraries', to standard error: JSON lines, or text for people.
+
+    ``level`` is debug, info, warning, error or critical; anything else is a ValueError. May be called again.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"There is no log level {level!r}; choose debug, info, warning, error or critical.")
+    first: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*first, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=first, processors=_last_processors(as_json))
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+
+
+def _last_processors(as_json: bool) -> list[Processor]:
+    # Tracebacks become text before the mask, so that a secret in an exception's message is masked too.
+    renderer: Processor
+    if as_json:
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        mask_secrets,
+        renderer,
+    ]

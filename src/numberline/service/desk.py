@@ -1,0 +1,191 @@
+"""The desk: decide in memory, write in sets, commit once.
+
+Requests that spend queue here. The desk takes all that wait, opens one transaction, locks what they need in a fixed
+order, lets the domain decide each in turn, writes all results together, commits, and answers. One request alone
+costs what it always did; under load the commit and the round trips are shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from numberline.domain.catalog import Catalog
+from numberline.domain.errors import Refusal
+from numberline.domain.working_set import Needs, WorkingSet
+from numberline.service.catalog import CatalogCache
+from numberline.store.contract import Store
+from numberline.store.errors import REFUSALS, CommitUnknown, ConstraintViolated, StoreBusy, StoreUnavailable
+from numberline.store.transaction import Transaction
+
+BATCH_MAX: Final = 64
+_CATALOG_TRIES: Final = 3
+# Failures that no single order of a batch can be blamed for.
+_OF_ALL: Final = (StoreUnavailable, StoreBusy, CommitUnknown)
+
+
+class Order(Protocol):
+    """A request that spends."""
+
+    def needs(self, catalog: Catalog) -> Needs:
+        """What must be locked before it can be decided; raises Refusal when that is clear already."""
+
+    def decide(self, world: WorkingSet, catalog: Catalog) -> bytes:
+        """Carry it out on the working set and return the answer's body.
+
+        Raises Refusal, and then has changed nothing.
+        """
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    order: Order
+    answer: asyncio.Future[bytes]
+
+    def refuse(self, reason: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(reason)
+
+    def accept(self, body: bytes) -> None:
+        if not self.answer.done():
+            self.answer.set_result(body)
+
+
+class _LookAgain(Exception):
+    """Too little stock was found without waiting for others."""
+
+
+class _CatalogMoved(Exception):
+    """The catalogue changed between the plan and the transaction."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+
+class Desk:
+    """One per process; serves the orders that wait in batches of up to `batch_max`."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: CatalogCache,
+        *,
+        batch_max: int = BATCH_MAX,
+        observe: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        """`observe` is told the size of every batch."""
+        self._store = store
+        self._catalog = catalog
+        self._batch_max = batch_max
+        self._observe = observe
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._server: asyncio.Task[None] | None = None
+
+    async def submit(self, order: Order) -> bytes:
+        """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal."""
+        if self._server is None:
+            self._server = asyncio.create_task(self._serve(), name="desk")
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Waiting(order, answer))
+        return await answer
+
+    async def close(self) -> None:
+        """Serve what waits, then stop."""
+        if self._server is not None:
+            await self._queue.join()
+            self._server.cancel()
+            await asyncio.gather(self._server, return_exceptions=True)
+            self._server = None
+
+    async def _serve(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < self._batch_max and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            self._observe(len(batch))
+            try:
+                await self._settle(batch)
+            finally:
+                for _ in batch:
+                    self._queue.task_done()
+
+    async def _settle(self, batch: list[_Waiting]) -> None:
+        """Serve a batch; when it fails as a whole, serve its orders one by one, so that each gets its own answer."""
+        try:
+            answers = await self._transact([waiting.order for waiting in batch])
+        except Exception as error:  # noqa: BLE001 - whatever happened belongs to those who wait
+            if len(batch) == 1 or isinstance(error, _OF_ALL):
+                for waiting in batch:
+                    waiting.refuse(_as_refusal(error))
+                return
+            for waiting in batch:
+                await self._settle([waiting])
+            return
+        for waiting, answer in zip(batch, answers, strict=True):
+            waiting.refuse(answer) if isinstance(answer, Refusal) else waiting.accept(answer)
+
+    async def _transact(self, orders: list[Order]) -> list[bytes | Refusal]:
+        """Serve orders in one transaction, against the catalogue of that transaction."""
+        catalog = await self._catalog.current()
+        for _ in range(_CATALOG_TRIES):
+            try:
+                return await _Batch(orders, catalog).run(self._store)
+            except _CatalogMoved as moved:
+                catalog = await self._catalog.at_least(moved.revision)
+        raise AssertionError("the catalogue changed during each of several tries")
+
+
+class _Batch:
+    """Orders with what they need, as one catalogue sees it."""
+
+    def __init__(self, orders: list[Order], catalog: Catalog) -> None:
+        self._orders = orders
+        self._catalog = catalog
+        self._needs = Needs()
+        self._early: dict[int, Refusal] = {}
+        for place, order in enumerate(orders):
+            try:
+                self._needs.add(order.needs(catalog))
+            except Refusal as refusal:
+                self._early[place] = refusal
+
+    async def run(self, store: Store) -> list[bytes | Refusal]:
+        if len(self._early) == len(self._orders):
+            return list(self._early.values())
+        try:
+            return await store.write(lambda work: self._work(work, patient=False))
+        except _LookAgain:
+            return await store.write(lambda work: self._work(work, patient=True))
+
+    async def _work(self, work: Transaction, *, patient: bool) -> list[bytes | Refusal]:
+        world = await work.lock_for_sale(self._needs, patient=patient)
+        if world is None:
+            raise _LookAgain
+        if world.catalog_revision != self._catalog.revision:
+            raise _CatalogMoved(world.catalog_revision)
+        answers: list[bytes | Refusal] = [
+            self._early.get(place) or self._decide(order, world) for place, order in enumerate(self._orders)
+        ]
+        await work.save(world.effects)
+        return answers
+
+    def _decide(self, order: Order, world: WorkingSet) -> bytes | Refusal:
+        try:
+            return order.decide(world, self._catalog)
+        except Refusal as refusal:
+            return refusal
+
+
+def _as_refusal(error: Exception) -> BaseException:
+    """A constraint that stands for a refusal becomes that refusal; all else stays what it is."""
+    kind = REFUSALS.get(error.constraint) if isinstance(error, ConstraintViolated) else None
+    return error if kind is None else Refusal(kind, **_UNKNOWN_VALUES)
+
+
+# A constraint tells neither the number nor the sums; it fires only where the domain has overlooked something.
+_UNKNOWN_VALUES: Final[dict[str, Any]] = dict.fromkeys(
+    ("number", "needed", "available", "currency", "limit"), "?"
+)

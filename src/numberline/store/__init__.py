@@ -1,0 +1,1 @@
+"""Storage: all SQL and no decisions, one behaviour on SQLite and PostgreSQL."""

@@ -1,0 +1,147 @@
+"""Questions of identity: accounts, keys and their roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.sql.selectable import FromClause
+
+from numberline.domain.access import AccessKey, Account, Role
+from numberline.domain.clock import to_micros
+from numberline.store.contract import Row
+from numberline.store.questions import Questions
+from numberline.store.schema import access_key, account, key_role
+from numberline.store.statements import Statement, insert_into, within
+
+
+def identity_of(table: FromClause) -> tuple[Any, ...]:
+    """The columns that `to_account` reads, of the account table or an alias of it."""
+    columns = table.c
+    return (
+        columns.id,
+        columns.name,
+        columns.parent_id,
+        columns.is_active,
+        columns.is_frozen,
+        columns.currency,
+        columns.api_key_hash,
+    )
+
+
+_owner = account.alias("owner")
+_acting = account.alias("acting")
+
+_ACCOUNT_BY_ID = Statement(select(*identity_of(account)).where(account.c.id == bindparam("account_id")))
+_ACCOUNT_BY_NAME = Statement(select(*identity_of(account)).where(account.c.name == bindparam("name")))
+_ACCOUNT_BY_EMAIL = Statement(select(*identity_of(account)).where(account.c.email == bindparam("email")))
+# One row per role of the key, one with an absent role for a key that has none.
+_CALLER = Statement(
+    select(
+        access_key.c.id,
+        access_key.c.account_id,
+        access_key.c.public_key_pem,
+        key_role.c.role,
+        *identity_of(_owner),
+        *identity_of(_acting),
+    )
+    .select_from(
+        access_key.join(_owner, _owner.c.id == access_key.c.account_id)
+        .outerjoin(key_role, key_role.c.key_id == access_key.c.id)
+        .outerjoin(_acting, _acting.c.id == bindparam("acting_id"))
+    )
+    .where(access_key.c.id == bindparam("key_id"))
+)
+_KEYS = Statement(
+    select(access_key.c.id, access_key.c.account_id, access_key.c.public_key_pem, access_key.c.description)
+    .where(access_key.c.account_id == bindparam("account_id"))
+    .order_by(access_key.c.created_at, access_key.c.id)
+)
+_ROLES = Statement(
+    select(key_role.c.key_id, key_role.c.role)
+    .where(within(key_role.c.key_id, "key_ids", of_text=True))
+    .order_by(key_role.c.key_id, key_role.c.role)
+)
+_CHILDREN = Statement(
+    select(account.c.id).where(account.c.parent_id == bindparam("account_id")).order_by(account.c.id)
+)
+_INSERT_KEY = insert_into(access_key)
+_INSERT_ROLE = insert_into(key_role)
+_DELETE_ROLES = Statement(delete(key_role).where(key_role.c.key_id == bindparam("key_id")))
+_DELETE_KEY = Statement(
+    delete(access_key).where(access_key.c.id == bindparam("key_id")).returning(access_key.c.id)
+)
+
+
+def to_account(row: Sequence[Any]) -> Account:
+    """Read the columns of `identity_of`."""
+    account_id, name, parent_id, is_active, is_frozen, currency, api_key_hash = row
+    return Account(account_id, name, parent_id, bool(is_active), bool(is_frozen), currency, api_key_hash)
+
+
+class AccessQuestions(Questions):
+    """Who is calling, and what keys there are."""
+
+    async def find_caller(
+        self, key_id: str, acting_id: int
+    ) -> tuple[AccessKey, Account, Account | None] | None:
+        """The key, the account that owns it, and the account it wants to act as; None for an unknown key."""
+        rows = await self.connection.fetch(_CALLER, {"key_id": key_id, "acting_id": acting_id})
+        if not rows:
+            return None
+        first = tuple(rows[0])
+        roles = frozenset(Role(row[3]) for row in rows if row[3] is not None)
+        key = AccessKey(first[0], first[1], bytes(first[2]), roles)
+        return key, to_account(first[4:11]), None if first[11] is None else to_account(first[11:18])
+
+    async def find_account(self, account_id: int) -> Account | None:
+        """The account of an id."""
+        return _one_account(await self.connection.fetch(_ACCOUNT_BY_ID, {"account_id": account_id}))
+
+    async def find_account_by_name(self, name: str) -> Account | None:
+        """The account of a name."""
+        return _one_account(await self.connection.fetch(_ACCOUNT_BY_NAME, {"name": name}))
+
+    async def find_account_by_email(self, email: str) -> Account | None:
+        """The account of an e-mail address."""
+        return _one_account(await self.connection.fetch(_ACCOUNT_BY_EMAIL, {"email": email}))
+
+    async def child_ids(self, account_id: int) -> list[int]:
+        """The ids of an account's children."""
+        return [row[0] for row in await self.connection.fetch(_CHILDREN, {"account_id": account_id})]
+
+    async def list_keys(self, account_id: int) -> list[tuple[AccessKey, str]]:
+        """The keys of an account, oldest first, each with its description."""
+        rows = await self.connection.fetch(_KEYS, {"account_id": account_id})
+        held: dict[str, set[Role]] = {row[0]: set() for row in rows}
+        for key_id, role in await self.connection.fetch(_ROLES, {"key_ids": list(held)}):
+            held[key_id].add(Role(role))
+        return [(AccessKey(row[0], row[1], bytes(row[2]), frozenset(held[row[0]])), row[3]) for row in rows]
+
+    async def insert_key(self, key: AccessKey, description: str, now: datetime) -> None:
+        """Register the public half of a key with its roles."""
+        values = {"id": key.id, "account_id": key.account_id, "public_key_pem": key.public_key_pem}
+        await self.connection.execute(
+            _INSERT_KEY, values | {"description": description, "created_at": to_micros(now)}
+        )
+        await self._insert_roles(key.id, key.roles)
+
+    async def set_roles(self, key_id: str, roles: Iterable[Role]) -> None:
+        """Replace the roles of a key."""
+        await self.connection.execute(_DELETE_ROLES, {"key_id": key_id})
+        await self._insert_roles(key_id, roles)
+
+    async def delete_key(self, key_id: str) -> bool:
+        """Remove a key with its roles; tells whether there was one."""
+        await self.connection.execute(_DELETE_ROLES, {"key_id": key_id})
+        return bool(await self.connection.fetch(_DELETE_KEY, {"key_id": key_id}))
+
+    async def _insert_roles(self, key_id: str, roles: Iterable[Role]) -> None:
+        rows = [{"key_id": key_id, "role": role.value} for role in sorted(roles)]
+        await self.connection.execute_many(_INSERT_ROLE, rows)
+
+
+def _one_account(rows: Sequence[Row]) -> Account | None:
+    return to_account(tuple(rows[0])) if rows else None

@@ -1,0 +1,65 @@
+"""What a store promises, whichever engine keeps it.
+
+A unit of work is an async function over a `Transaction`. `Store.write` runs it in one transaction: all of it is
+durable when the call returns, or none of it happened. On PostgreSQL it runs on the event loop; on SQLite the whole
+of it runs in the writer's thread, one hop for one unit of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from numberline.store.statements import Engine, Statement
+
+if TYPE_CHECKING:
+    from numberline.store.transaction import Transaction
+
+T = TypeVar("T")
+Work = Callable[["Transaction"], Awaitable[T]]
+Row = Sequence[Any]
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Connection(Protocol):
+    """One engine's connection inside a transaction; statements take their values by name."""
+
+    engine: Engine
+
+    async def fetch(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+
+    async def execute(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> None:
+        """Run a statement that returns nothing."""
+
+    async def execute_many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run a statement once per set of values, in one exchange with the server."""
+
+    async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
+        """Ids of a kind that nobody else has or will get; some may stay unused."""
+
+
+class Store(Protocol):
+    """A store of either engine."""
+
+    engine: Engine
+
+    async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
+        """Run a unit of work that only reads.
+
+        With `snapshot` all its statements see one instant. Raises `StoreUnavailable`.
+        """
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a unit of work in one durable transaction; it may be run again when the engine asks for it.
+
+        Whatever it raises rolls it back. Raises `StoreUnavailable`, `StoreBusy`, `ConstraintViolated` and
+        `CommitUnknown`.
+        """
+
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` or `SchemaMismatch` unless the store can serve."""
+
+    async def close(self) -> None:
+        """Finish what runs and let go of all connections."""

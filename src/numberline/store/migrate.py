@@ -1,0 +1,76 @@
+"""Bring a store's schema up to date with Alembic, on either engine."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from numberline.store.contract import Store
+from numberline.store.errors import SchemaMismatch
+
+HEAD: Final = "0001"
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+async def migrate(url: str) -> None:
+    """Create or upgrade the schema of the store a URL names; nothing happens when it is up to date."""
+    if await current_revision(url) == HEAD:
+        return
+    import asyncio  # noqa: PLC0415 - Alembic is slow to load and seldom needed
+
+    await asyncio.to_thread(upgrade, url)
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Run the migrations up to a revision; blocks."""
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["url"] = driver_url(url)
+    command.upgrade(config, revision)
+
+
+def driver_url(url: str) -> str:
+    """The URL as SQLAlchemy wants it, with the driver of our choice."""
+    scheme, rest = url.split("://", 1)
+    return f"{'sqlite' if scheme == 'sqlite' else 'postgresql+asyncpg'}://{rest}"
+
+
+async def current_revision(url: str) -> str | None:
+    """The revision of a store's schema; None when it has none yet."""
+    if url.startswith("sqlite:///"):
+        return _sqlite_revision(Path(url.removeprefix("sqlite:///")))
+    import asyncpg  # noqa: PLC0415 - only the engine in use is loaded
+
+    connection = await asyncpg.connect(url)
+    try:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return None
+        revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return revision
+    finally:
+        await connection.close()
+
+
+def _sqlite_revision(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(path)
+    try:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError:
+        return None
+    finally:
+        connection.close()
+    return None if row is None else str(row[0])
+
+
+async def require_head(store: Store, url: str) -> None:
+    """Raise `SchemaMismatch` unless the schema is the one this program was written for."""
+    await store.check()
+    found = await current_revision(url)
+    if found != HEAD:
+        raise SchemaMismatch(f"the store's schema is at {found or 'nothing'}, this program needs {HEAD}")

@@ -1,0 +1,190 @@
+"""The PostgreSQL engine: asyncpg with prepared statements, as many processes and machines as one likes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from sqlalchemy import bindparam, update
+
+from numberline.store.contract import NOTHING, Row, Work
+from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
+from numberline.store.schema import id_range
+from numberline.store.statements import Engine, Statement
+from numberline.store.transaction import Transaction
+
+T = TypeVar("T")
+
+POOL_SIZE: Final = 8
+ATTEMPTS: Final = 3
+ID_RANGE: Final = 1_000
+# JIT compiles for longer than our statements run, and custom plans are planned anew each time.
+_SERVER_SETTINGS: Final = {
+    "application_name": "numberline",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "lock_timeout": "4s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+
+_RESERVE = Statement(
+    update(id_range)
+    .where(id_range.c.name == bindparam("name_"))
+    .values(next_id=id_range.c.next_id + bindparam("count_"))
+    .returning(id_range.c.next_id)
+)
+
+
+class PostgresConnection:
+    """A pooled connection inside a unit of work."""
+
+    engine: Engine = "postgres"
+
+    def __init__(self, connection: Any, ids: _IdRanges) -> None:
+        self._connection = connection
+        self._ids = ids
+
+    async def fetch(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+        rows: Sequence[Row] = await self._connection.fetch(
+            statement.text("postgres"), *statement.arguments("postgres", values)
+        )
+        return rows
+
+    async def execute(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> None:
+        """Run a statement that returns nothing."""
+        await self._connection.fetch(statement.text("postgres"), *statement.arguments("postgres", values))
+
+    async def execute_many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run a statement once per set of values, sent together."""
+        arguments = [statement.arguments("postgres", row) for row in rows]
+        if len(arguments) == 1:
+            await self._connection.fetch(statement.text("postgres"), *arguments[0])
+        elif arguments:
+            await self._connection.executemany(statement.text("postgres"), arguments)
+
+    async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
+        """Ids from the ranges this process has fetched."""
+        return await self._ids.take(name, count)
+
+
+class PostgresStore:
+    """A store in a PostgreSQL database."""
+
+    engine: Engine = "postgres"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+        self._ids = _IdRanges(self)
+
+    async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
+        """Run a unit of work that only reads."""
+        async with self.connection() as connection:
+            if not snapshot:
+                return await ask(Transaction(PostgresConnection(connection, self._ids)))
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await ask(Transaction(PostgresConnection(connection, self._ids)))
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a unit of work in one durable transaction; once more after a deadlock or serialization failure."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._write(work)
+            except StoreBusy:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _write(self, work: Work[T]) -> T:
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                result = await work(Transaction(PostgresConnection(connection, self._ids)))
+            except BaseException:
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+                raise CommitUnknown(str(error)) from error
+            return result
+
+    async def check(self) -> None:
+        """Raise unless the server answers."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+    async def close(self) -> None:
+        """Finish what runs and close all connections."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Borrow a connection; what goes wrong inside is said in the store's terms."""
+        try:
+            pool = await self._opened()
+            async with pool.acquire() as connection:
+                yield connection
+        except StoreError:
+            raise
+        except (
+            asyncpg.DeadlockDetectedError,
+            asyncpg.SerializationError,
+            asyncpg.LockNotAvailableError,
+        ) as error:
+            raise StoreBusy(str(error)) from error
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise ConstraintViolated(error.constraint_name or str(error)) from error
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=1,
+                    max_size=POOL_SIZE,
+                    server_settings=_SERVER_SETTINGS,
+                    statement_cache_size=256,
+                    command_timeout=60,
+                )
+            return self._pool
+
+
+class _IdRanges:
+    """Ranges of ids fetched outside any unit of work, so that no transaction waits for another one's counter."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._ranges: dict[str, list[range]] = {}
+        self._fetching = asyncio.Lock()
+
+    async def take(self, name: str, count: int) -> Sequence[int]:
+        taken: list[int] = []
+        async with self._fetching:
+            while len(taken) < count:
+                ranges = self._ranges.setdefault(name, [])
+                if not ranges:
+                    ranges.append(await self._fetch(name, max(ID_RANGE, count)))
+                missing = count - len(taken)
+                taken += ranges[0][:missing]
+                ranges[0] = ranges[0][missing:]
+                if not ranges[0]:
+                    ranges.pop(0)
+        return taken
+
+    async def _fetch(self, name: str, count: int) -> range:
+        async with self._store.connection() as connection:
+            arguments = _RESERVE.arguments("postgres", {"name_": name, "count_": count})
+            after = await connection.fetchval(_RESERVE.text("postgres"), *arguments)
+        return range(after - count, after)

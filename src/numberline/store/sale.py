@@ -1,0 +1,198 @@
+"""The desk's questions: lock and load what a batch of purchases needs, and save what it decided.
+
+Locks are taken in one order everywhere: wallets by account id, then blocks by offer and falling prefix. Where that
+order cannot be kept, nothing waits: blocks for buyers by count are taken with SKIP LOCKED, and when that finds too
+little the batch starts again, patiently, before anybody is told that nothing is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import BigInteger, bindparam, or_, select
+
+from numberline.domain.blocks import Block
+from numberline.domain.clock import from_micros, to_micros
+from numberline.domain.ledger import Charge
+from numberline.domain.phone import BLOCK_SIZE, block_of
+from numberline.domain.rental import Rental
+from numberline.domain.working_set import AnswerKey, Effects, Needs, StoredAnswer, WorkingSet
+from numberline.store.accounts import AccountQuestions
+from numberline.store.catalog import CatalogQuestions
+from numberline.store.contract import Row
+from numberline.store.schema import block, charge, idempotency, rental
+from numberline.store.statements import Statement, insert_into, select_all, within
+from numberline.store.stock import BLOCK_COLUMNS, StockQuestions, to_block
+
+_FIRST_PICK = 2
+_PICKS_PER_LOOK = 4
+
+_PICKED_BLOCKS = Statement(
+    select(*BLOCK_COLUMNS)
+    .where(block.c.offer_id == bindparam("offer"), block.c.is_open)
+    .order_by(block.c.prefix.desc())
+    .limit(bindparam("at_most", type_=BigInteger))
+    .with_for_update(skip_locked=True)
+)
+_PATIENT_BLOCKS = Statement(
+    select(*BLOCK_COLUMNS)
+    .where(or_(within(block.c.offer_id, "offer_ids") & block.c.is_open, within(block.c.prefix, "prefixes")))
+    .order_by(block.c.offer_id, block.c.prefix.desc())
+    .with_for_update()
+)
+_OWNERS = Statement(
+    select(rental.c.number, rental.c.account_id).where(
+        within(rental.c.number, "numbers"), rental.c.detached_at.is_(None)
+    )
+)
+_ANSWERS = Statement(
+    select_all(idempotency).where(
+        within(idempotency.c.account_id, "account_ids"), within(idempotency.c.key, "keys", of_text=True)
+    )
+)
+_INSERT_RENTAL = insert_into(rental)
+_INSERT_CHARGE = insert_into(charge)
+_INSERT_ANSWER = insert_into(idempotency)
+
+
+class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
+    """Selling."""
+
+    async def lock_for_sale(self, needs: Needs, *, patient: bool) -> WorkingSet | None:
+        """Lock and load what a batch needs.
+
+        None: too little stock was found without waiting for others; roll back and come again with `patient`.
+        """
+        revision = await self.find_catalog_revision()
+        buyers = await self.lock_buyers(needs.account_ids, verifications=needs.verifications)
+        blocks = await (self._lock_all(needs) if patient else self._lock_some(needs))
+        if blocks is None:
+            return None
+        return WorkingSet(
+            catalog_revision=revision,
+            buyers=buyers,
+            blocks={(found.offer_id, found.prefix): found for found in blocks},
+            owners=await self._find_owners(needs.numbers),
+            addresses=await self.find_addresses(needs.address_ids),
+            answers=await self._find_answers(needs.answer_keys),
+            rental_ids=iter(await self.connection.reserve_ids("rental", needs.rentals)),
+            movement_ids=iter(await self.connection.reserve_ids("movement", needs.movements)),
+        )
+
+    async def save(self, effects: Effects) -> None:
+        """Write what a batch decided."""
+        await self.save_blocks(effects.blocks.values())
+        await self.save_wallets([effects.buyers[account_id] for account_id in sorted(effects.buyers)])
+        await self.connection.execute_many(
+            _INSERT_RENTAL, [_rental_values(found) for found in effects.rentals]
+        )
+        await self.insert_movements(effects.movements)
+        await self.connection.execute_many(
+            _INSERT_CHARGE, [_charge_values(found) for found in effects.charges]
+        )
+        rows = [_answer_values(key, answer) for key, answer in effects.answers.items()]
+        await self.connection.execute_many(_INSERT_ANSWER, rows)
+
+    async def _lock_some(self, needs: Needs) -> list[Block] | None:
+        """Wait only for the blocks of exact numbers; take others as they are free."""
+        prefixes = {block_of(number) for number in needs.numbers}
+        locked = await self.find_blocks(prefixes, lock=True) if prefixes else []
+        found = {(one.offer_id, one.prefix): one for one in locked}
+        for offer_ids, count in needs.wanted.items():
+            picked = await self._pick(offer_ids, count + len(needs.numbers))
+            if picked is None:
+                return None
+            found |= {(one.offer_id, one.prefix): one for one in picked}
+        return list(found.values())
+
+    async def _pick(self, offer_ids: tuple[int, ...], count: int) -> list[Block] | None:
+        """Lock enough blocks of some offers for `count` numbers, cheapest offer first; None when there seem too few."""
+        picked: list[Block] = []
+        for offer_id in offer_ids:
+            found = await self._pick_from(offer_id, count)
+            picked += found
+            count -= sum(one.free_count for one in found)
+            if count <= 0:
+                return picked
+        return None
+
+    async def _pick_from(self, offer_id: int, count: int) -> list[Block]:
+        at_most = _FIRST_PICK + count // BLOCK_SIZE
+        while True:
+            rows = await self.connection.fetch(_PICKED_BLOCKS, {"offer": offer_id, "at_most": at_most})
+            found = [to_block(row) for row in rows]
+            if len(found) < at_most or sum(one.free_count for one in found) >= count:
+                return found
+            at_most *= _PICKS_PER_LOOK
+
+    async def _lock_all(self, needs: Needs) -> list[Block]:
+        """Wait for every block that could serve the batch."""
+        offer_ids = sorted({offer_id for offers in needs.wanted for offer_id in offers})
+        prefixes = sorted({block_of(number) for number in needs.numbers})
+        rows = await self.connection.fetch(_PATIENT_BLOCKS, {"offer_ids": offer_ids, "prefixes": prefixes})
+        return [to_block(row) for row in rows]
+
+    async def _find_owners(self, numbers: Collection[int]) -> dict[int, int]:
+        if not numbers:
+            return {}
+        rows = await self.connection.fetch(_OWNERS, {"numbers": sorted(numbers)})
+        return {row[0]: row[1] for row in rows}
+
+    async def _find_answers(self, keys: Collection[AnswerKey]) -> dict[AnswerKey, StoredAnswer]:
+        if not keys:
+            return {}
+        values = {
+            "account_ids": sorted({key.account_id for key in keys}),
+            "keys": sorted({key.key for key in keys}),
+        }
+        rows = await self.connection.fetch(_ANSWERS, values)
+        return {AnswerKey(row[0], row[1], row[2]): _to_answer(row) for row in rows}
+
+
+def _to_answer(row: Row) -> StoredAnswer:
+    return StoredAnswer(bytes(row[3]), bytes(row[4]), from_micros(row[5]))
+
+
+def _rental_values(found: Rental) -> dict[str, object]:
+    return {
+        "id": found.id,
+        "number": found.number,
+        "account_id": found.account_id,
+        "offer_id": found.offer_id,
+        "region_id": found.region_id,
+        "purchased_at": to_micros(found.purchased_at),
+        "renews_on": found.renews_on.isoformat(),
+        "anchor_day": found.anchor_day,
+        "fee_micros": found.fee_micros,
+        "tax_micros": found.tax_micros,
+        "is_frozen": found.is_frozen,
+        "is_canceled": found.is_canceled,
+        "auto_charge": found.auto_charge,
+        "unverified_until": found.unverified_until.isoformat() if found.unverified_until else None,
+        "verification": found.verification,
+        "regulation_address_id": found.regulation_address_id,
+        "modified_at": to_micros(found.modified_at),
+        "detached_at": None,
+    }
+
+
+def _charge_values(found: Charge) -> dict[str, object]:
+    return {
+        "rental_id": found.rental_id,
+        "period_on": found.period_on.isoformat(),
+        "account_id": found.account_id,
+        "fee_micros": found.fee_micros,
+        "tax_micros": found.tax_micros,
+        "status": found.status,
+    }
+
+
+def _answer_values(key: AnswerKey, answer: StoredAnswer) -> dict[str, object]:
+    return {
+        "account_id": key.account_id,
+        "method": key.method,
+        "key": key.key,
+        "fingerprint": answer.fingerprint,
+        "answer": answer.body,
+        "answered_at": to_micros(answer.answered_at),
+    }

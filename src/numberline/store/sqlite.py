@@ -1,0 +1,245 @@
+"""The SQLite engine: one writer thread and a few reader threads, each with a connection of its own.
+
+`synchronous=FULL` is a promise, not a preference: below it a power cut takes back what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from sqlalchemy import bindparam, update
+
+from numberline.store.contract import NOTHING, Row, Work
+from numberline.store.errors import (
+    CommitUnknown,
+    ConstraintViolated,
+    SchemaMismatch,
+    StoreBusy,
+    StoreUnavailable,
+)
+from numberline.store.schema import id_range
+from numberline.store.statements import Engine, Statement
+from numberline.store.transaction import Transaction
+
+T = TypeVar("T")
+
+BUSY_SECONDS: Final = 10
+READER_COUNT: Final = 2
+_SYNCHRONOUS_FULL: Final = 2
+
+_RESERVE = Statement(
+    update(id_range)
+    .where(id_range.c.name == bindparam("name_"))
+    .values(next_id=id_range.c.next_id + bindparam("count_"))
+    .returning(id_range.c.next_id)
+)
+
+
+class SqliteConnection:
+    """A connection whose calls never wait: they run to their end in the thread that owns it."""
+
+    engine: Engine = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+        return self._run(statement, values).fetchall()
+
+    async def execute(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> None:
+        """Run a statement that returns nothing."""
+        self._run(statement, values)
+
+    async def execute_many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run a statement once per set of values."""
+        arguments = (_plain(statement.arguments("sqlite", row)) for row in rows)
+        self._connection.executemany(statement.text("sqlite"), arguments)
+
+    async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
+        """Ids from the counter, inside this transaction: a rollback gives them back."""
+        after = int(self._run(_RESERVE, {"name_": name, "count_": count}).fetchone()[0])
+        return range(after - count, after)
+
+    def _run(self, statement: Statement, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        return self._connection.execute(
+            statement.text("sqlite"), _plain(statement.arguments("sqlite", values))
+        )
+
+
+class SqliteStore:
+    """A store in one file."""
+
+    engine: Engine = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = _Turn(path.with_name(path.name + ".turn"))
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._readers = ThreadPoolExecutor(READER_COUNT, thread_name_prefix="sqlite-reader")
+
+    async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
+        """Run a unit of work that only reads; it always sees one instant."""
+        del snapshot
+        return cast("T", await self._in(self._readers, self._read, ask))
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a unit of work in one durable transaction."""
+        return cast("T", await self._in(self._writer, self._write, work))
+
+    async def check(self) -> None:
+        """Raise unless the file can be read and is as durable as promised."""
+        await self._in(self._writer, self._check)
+
+    async def close(self) -> None:
+        """Finish what runs and close all connections."""
+        for pool in (self._writer, self._readers):
+            await asyncio.to_thread(pool.shutdown)
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+        self._turn.close()
+
+    async def _in(self, pool: ThreadPoolExecutor, task: Any, *arguments: Any) -> Any:
+        # A caller that goes away must not leave the thread's outcome unobserved, hence the shield.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, task, *arguments))
+
+    def _connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = connect(self._path)
+            self._connections.append(found)
+        return found
+
+    def _read(self, ask: Work[T]) -> T:
+        with _translated():
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                return _to_its_end(ask(Transaction(SqliteConnection(connection))))
+            finally:
+                _roll_back(connection)
+
+    def _write(self, work: Work[T]) -> T:
+        with _translated(), self._turn:
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = _to_its_end(work(Transaction(SqliteConnection(connection))))
+            except BaseException:
+                _roll_back(connection)
+                raise
+            self._commit(connection)
+            return result
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            # SQLite rolls back by itself when the disk fails it; only then is there nothing left to undo.
+            if connection.in_transaction:
+                _roll_back(connection)
+                raise
+            raise CommitUnknown(str(error)) from error
+
+    def _check(self) -> None:
+        with _translated():
+            level = self._connection().execute("PRAGMA synchronous").fetchone()[0]
+            if level != _SYNCHRONOUS_FULL:
+                raise SchemaMismatch(f"SQLite runs with synchronous={level}; FULL is required")
+
+
+class _Turn:
+    """A queue between processes for the right to write: the kernel wakes the next one at once, where SQLite's own
+    busy handler would sleep and try again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: Any = None
+
+    def __enter__(self) -> None:
+        if self._handle is None:
+            self._handle = self._path.open("ab")
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a store's file with the settings its promises rest on."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA cache_size=-16000")
+    return connection
+
+
+def _to_its_end(work: Awaitable[T]) -> T:
+    """Run a coroutine that never waits for anything outside this thread."""
+    coroutine = cast("Coroutine[Any, Any, T]", work)
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    coroutine.close()
+    raise AssertionError("a unit of work on SQLite waits for nothing but its transaction")
+
+
+def _plain(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Lists travel as JSON; all else is what sqlite3 knows."""
+    return tuple(
+        json.dumps(list(value)) if isinstance(value, (list, set, tuple)) else value for value in arguments
+    )
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+_UNIQUE_COLUMNS: Final = {
+    "rental.number": "uq_rental_number",
+    "account.name": "uq_account_name",
+    "account.email": "uq_account_email",
+    "account.id": "pk_account",
+    "access_key.id": "pk_access_key",
+    "offer.region_id, offer.tier": "uq_offer_position",
+    "idempotency.account_id, idempotency.method, idempotency.key": "pk_idempotency",
+    "charge.rental_id, charge.period_on": "pk_charge",
+}
+_FAILED = re.compile(r"(?:UNIQUE|CHECK) constraint failed: (?:index ')?([^']+)")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Say in the store's terms what sqlite3 complains about."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        found = _FAILED.search(str(error))
+        subject = found.group(1) if found else str(error)
+        raise ConstraintViolated(_UNIQUE_COLUMNS.get(subject, subject)) from error
+    except sqlite3.OperationalError as error:
+        kind = StoreBusy if "locked" in str(error) or "busy" in str(error) else StoreUnavailable
+        raise kind(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreUnavailable(str(error)) from error

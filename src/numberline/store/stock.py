@@ -1,0 +1,153 @@
+"""Questions about the stock: searching it, counting it, adding to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, cast, func, select, update
+
+from numberline.domain.blocks import Block, pack, unpack
+from numberline.domain.phone import BLOCK_SIZE
+from numberline.store.questions import Questions
+from numberline.store.schema import block, offer, rental
+from numberline.store.statements import Statement, insert_into, within
+
+BLOCK_COLUMNS = (
+    block.c.offer_id,
+    block.c.prefix,
+    block.c.stocked_count,
+    block.c.free_map,
+    block.c.free_count,
+)
+
+_FREE_COUNTS = Statement(
+    select(block.c.offer_id, cast(func.sum(block.c.free_count), BigInteger))
+    .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
+    .group_by(block.c.offer_id)
+)
+_OPEN_BLOCKS = Statement(
+    select(block.c.prefix, block.c.free_count, block.c.offer_id)
+    .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
+    .order_by(block.c.prefix, block.c.offer_id)
+)
+_OPEN_MAPS = Statement(
+    select(*BLOCK_COLUMNS)
+    .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
+    .order_by(block.c.prefix, block.c.offer_id)
+)
+_BLOCKS = Statement(
+    select(*BLOCK_COLUMNS)
+    .where(within(block.c.prefix, "prefixes"))
+    .order_by(block.c.prefix, block.c.offer_id)
+)
+_LOCKED_BLOCKS = Statement(
+    select(*BLOCK_COLUMNS)
+    .where(within(block.c.prefix, "prefixes"))
+    .order_by(block.c.offer_id, block.c.prefix.desc())
+    .with_for_update()
+)
+_RENTED = Statement(
+    select(rental.c.number).where(
+        rental.c.number >= bindparam("first"),
+        rental.c.number <= bindparam("last"),
+        rental.c.detached_at.is_(None),
+    )
+)
+_INSERT_BLOCK = insert_into(block)
+_SAVE_BLOCK = Statement(
+    update(block)
+    .where(block.c.offer_id == bindparam("offer"), block.c.prefix == bindparam("block_prefix"))
+    .values(
+        stocked_count=bindparam("stocked"),
+        free_count=bindparam("free"),
+        free_map=bindparam("map"),
+        is_open=bindparam("open"),
+    )
+)
+_SUMMARY = Statement(
+    select(
+        block.c.offer_id,
+        func.count(),
+        cast(func.sum(block.c.stocked_count), BigInteger),
+        cast(func.sum(block.c.free_count), BigInteger),
+    )
+    .select_from(block.join(offer, offer.c.id == block.c.offer_id))
+    .group_by(block.c.offer_id)
+    .order_by(block.c.offer_id)
+)
+
+
+def to_block(row: Sequence[Any]) -> Block:
+    """Read the columns of `BLOCK_COLUMNS`; the map and the count must agree."""
+    found = Block(row[0], row[1], row[2], unpack(row[3]))
+    assert found.free_count == row[4], "a block's count is the number of its free bits"
+    return found
+
+
+def block_values(found: Block) -> dict[str, object]:
+    """The values of `_SAVE_BLOCK`."""
+    return {
+        "offer": found.offer_id,
+        "block_prefix": found.prefix,
+        "stocked": found.stocked_count,
+        "free": found.free_count,
+        "map": pack(found.free_map),
+        "open": found.free_map != 0,
+    }
+
+
+class StockQuestions(Questions):
+    """The stock as blocks."""
+
+    async def count_free(self, offer_ids: Collection[int]) -> dict[int, int]:
+        """How many numbers are free per offer; offers without any are left out."""
+        rows = await self.connection.fetch(_FREE_COUNTS, {"offer_ids": sorted(offer_ids)})
+        return {row[0]: int(row[1]) for row in rows}
+
+    async def open_blocks(self, offer_ids: Collection[int]) -> list[tuple[int, int, int]]:
+        """Prefix, free count and offer of every block with stock, lowest first."""
+        rows = await self.connection.fetch(_OPEN_BLOCKS, {"offer_ids": sorted(offer_ids)})
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def open_maps(self, offer_ids: Collection[int]) -> list[Block]:
+        """Every block with stock, with its map, lowest first."""
+        return [
+            to_block(row) for row in await self.connection.fetch(_OPEN_MAPS, {"offer_ids": sorted(offer_ids)})
+        ]
+
+    async def find_blocks(self, prefixes: Collection[int], *, lock: bool = False) -> list[Block]:
+        """The blocks of some thousands, of any offer."""
+        statement = _LOCKED_BLOCKS if lock else _BLOCKS
+        return [
+            to_block(row) for row in await self.connection.fetch(statement, {"prefixes": sorted(prefixes)})
+        ]
+
+    async def find_rented(self, prefix: int) -> list[int]:
+        """The numbers of a thousand that somebody rents."""
+        first = prefix * BLOCK_SIZE
+        rows = await self.connection.fetch(_RENTED, {"first": first, "last": first + BLOCK_SIZE - 1})
+        return [row[0] for row in rows]
+
+    async def insert_blocks(self, blocks: Collection[Block]) -> None:
+        """Add blocks."""
+        rows = [
+            {
+                "offer_id": found.offer_id,
+                "prefix": found.prefix,
+                "stocked_count": found.stocked_count,
+                "free_count": found.free_count,
+                "free_map": pack(found.free_map),
+                "is_open": found.free_map != 0,
+            }
+            for found in blocks
+        ]
+        await self.connection.execute_many(_INSERT_BLOCK, rows)
+
+    async def save_blocks(self, blocks: Collection[Block]) -> None:
+        """Write back locked blocks."""
+        await self.connection.execute_many(_SAVE_BLOCK, [block_values(found) for found in blocks])
+
+    async def summarize_stock(self) -> list[tuple[int, int, int, int]]:
+        """Offer, blocks, numbers stocked and numbers free, for every offer with stock."""
+        return [(row[0], row[1], int(row[2]), int(row[3])) for row in await self.connection.fetch(_SUMMARY)]

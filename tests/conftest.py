@@ -1,0 +1,163 @@
+"""What every test may ask for: databases on both engines, a seed that can be repeated, and a closed network."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from tests.kit.postgres import PostgresServer
+from tests.kit.server import ServerProcess
+
+# --- Seeds -----------------------------------------------------------------------------------------------------------
+
+# The machine decides how long an example takes, not the code: no deadline. A failure prints how to replay it.
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"), database=None)
+hypothesis.settings.register_profile(
+    "soak", hypothesis.settings.get_profile("default"), max_examples=5_000, stateful_step_count=200
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("numberline")
+    group.addoption("--seed", type=int, help="repeat a run: the seed that its first lines printed")
+    group.addoption("--soak", action="store_true", help="run the tests marked `soak` as well")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = secrets.randbelow(2**32)
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(config.option.seed)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.option.seed} (repeat with --seed={config.option.seed})"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out by deselecting them, which the summary counts, not by skipping."""
+    if config.option.soak:
+        return
+    left_out = [item for item in items if item.get_closest_marker("soak")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """The seed of this run."""
+    chosen: int = pytestconfig.option.seed
+    return chosen
+
+
+@pytest.fixture
+def rng(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """Chance that depends on the run's seed and the test's name alone."""
+    return random.Random(f"{seed}:{request.node.nodeid}")
+
+
+# --- Network ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def closed_network() -> Iterator[None]:
+    """Refuse every address that is not this machine's loopback, and every name but localhost."""
+
+    def guarded(function: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def guard(*arguments: Any, **options: Any) -> Any:
+            # getaddrinfo(host, ...); socket.connect(socket, address); socket.sendto(socket, data, [flags,] address)
+            address = arguments[place] if arguments else options.get("host")
+            host = address[0] if isinstance(address, tuple) else address if place == 0 else None
+            if not _is_loopback(host):
+                raise OSError(f"tests may not reach {host!r}: only loopback is open")
+            return function(*arguments, **options)
+
+        return guard
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", guarded(socket.getaddrinfo, 0))
+        patch.setattr(socket.socket, "connect", guarded(socket.socket.connect, 1))
+        patch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex, 1))
+        patch.setattr(socket.socket, "sendto", guarded(socket.socket.sendto, -1))
+        yield
+
+
+def _is_loopback(host: str | bytes | None) -> bool:
+    # None: a Unix socket, or an address to listen on.
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name or "")
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+# --- Engines ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, the loop the product runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole run, as durable as in production. It fails where it cannot start; it never skips."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'numberline.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A new, empty PostgreSQL database."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """An empty database on each engine in turn; `-k sqlite` or `-k postgres` keeps to one."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+# --- The product -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """A function that starts servers, with ServerProcess's options; all end with the test."""
+    servers: list[ServerProcess] = []
+
+    def start(home: Path | None = None, **options: Any) -> ServerProcess:
+        server = ServerProcess(home or tmp_path / f"home{len(servers) + 1}", **options)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -1,0 +1,1 @@
+"""What tests share: servers, databases, clients, and the children they start."""

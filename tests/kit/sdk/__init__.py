@@ -1,0 +1,1 @@
+"""The official SDKs of the vendor, unmodified, driven line by line from tests."""
