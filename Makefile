@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMPS := .venv/.made
 LOG := .venv/pip.log
 # Quiet when it works, the end of the log when it does not.
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile
 QUIETLY = >>$(LOG) 2>&1 || { tail -n 30 $(LOG); echo "Installing failed; the whole log is in $(LOG)." >&2; exit 1; }
 LOCK := $(BIN)/uv --quiet pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
@@ -35,6 +35,7 @@ help: ## print this manual
 
 .PHONY: setup
 setup: $(STAMPS)/project ## install the locked packages and Numberline itself into .venv
+	@echo "Ready: $(BIN)/numberline --help, or make run"
 
 .PHONY: run
 run: $(STAMPS)/project ## start a server on https://localhost:8443 with a little stock and money

@@ -94,8 +94,7 @@ def test_binaries_out_of_reach_are_copied(monkeypatch: pytest.MonkeyPatch):
 def test_leash_ends_a_child_when_its_parent_dies():
     story = (
         "import subprocess, sys, time\n"
-        "from tests.kit import postgres
-from tests.kit.leash import Leash\n"
+        "from tests.kit.leash import Leash\n"
         f"child = subprocess.Popen({SLEEPER!r}, start_new_session=True)\n"
         "leash = Leash(child.pid)\n"
         "print(child.pid, flush=True)\n"

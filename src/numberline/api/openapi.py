@@ -7,9 +7,9 @@ as repeated keys, the one spelling that OpenAPI and the API share; `a;b` means t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from numberline import __version__
 from numberline.api.dispatch import IDEMPOTENCY_HEADER
 from numberline.api.method import Answer, Effect, Field, Form, Kind, Method, Shape
 from numberline.api.registry import Bound, Registry, bind, refusals_of
@@ -49,7 +49,10 @@ _ERROR: Final[Schema] = {
                     "type": "object",
                     "description": "What a program may want to know of the refusal.",
                     "properties": {
-                        "verification_name": {"type": "string", "description": "The verification that is missing."}
+                        "verification_name": {
+                            "type": "string",
+                            "description": "The verification that is missing.",
+                        }
                     },
                 },
             },
@@ -67,8 +70,18 @@ _SECURITY_SCHEMES: Final[Schema] = {
         ),
     },
     "accountId": {"type": "apiKey", "in": "query", "name": "account_id", "description": "The account's id."},
-    "accountName": {"type": "apiKey", "in": "query", "name": "account_name", "description": "The account's name."},
-    "accountEmail": {"type": "apiKey", "in": "query", "name": "account_email", "description": "The account's e-mail."},
+    "accountName": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "account_name",
+        "description": "The account's name.",
+    },
+    "accountEmail": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "account_email",
+        "description": "The account's e-mail.",
+    },
     "apiKey": {"type": "apiKey", "in": "query", "name": "api_key", "description": "The account's API key."},
 }
 _SECURITY: Final[list[dict[str, list[str]]]] = [
@@ -79,21 +92,13 @@ _SECURITY: Final[list[dict[str, list[str]]]] = [
 ]
 
 
-def package_version() -> str:
-    """The version of the installed package, or `0` in a bare checkout."""
-    try:
-        return version("numberline")
-    except PackageNotFoundError:
-        return "0"
-
-
 def build_openapi(registry: Registry) -> Schema:
     """The whole document, as plain values ready to be written as JSON."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Numberline",
-            "version": package_version(),
+            "version": __version__,
             "summary": "Phone-number provisioning over the wire API of Voximplant's Management API.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -121,7 +126,12 @@ def _operation(method: Method) -> Schema:
         "responses": {"200": _response(method)},
         "x-roles": roles_in_words(method.roles),
         "x-refusals": [
-            {"code": kind.code, "name": kind.name, "msg": kind.sentence, **({"field_name": name} if name else {})}
+            {
+                "code": kind.code,
+                "name": kind.name,
+                "msg": kind.sentence,
+                **({"field_name": name} if name else {}),
+            }
             for kind, name in sorted(refusals_of(method).items(), key=lambda item: item[0].code)
         ],
     }
@@ -130,7 +140,9 @@ def _operation(method: Method) -> Schema:
 def _description(method: Method) -> str:
     rules = [f"At most one of {_names(group)} may be given." for group in method.exclusive]
     rules += [f"{_names(group)} are given together or not at all." for group in method.together]
-    return "\n\n".join(text for text in (method.notes, *rules, f"Roles: {roles_in_words(method.roles)}.") if text)
+    return "\n\n".join(
+        text for text in (method.notes, *rules, f"Roles: {roles_in_words(method.roles)}.") if text
+    )
 
 
 def _names(group: tuple[str, ...]) -> str:
@@ -209,7 +221,11 @@ def _answer_members(answer: Answer) -> Schema:
         return {"result": item, **{field.wire: _field_schema(field) for field in answer.beside}}
     members: Schema = {"result": {"type": "array", "items": item}}
     if answer.form is Form.PAGE:
-        members["total_count"] = {"type": "integer", "minimum": 0, "description": "How many there are in all."}
+        members["total_count"] = {
+            "type": "integer",
+            "minimum": 0,
+            "description": "How many there are in all.",
+        }
     if answer.form is Form.PAGE or answer.counted:
         members["count"] = {"type": "integer", "minimum": 0, "description": "How many this answer holds."}
     return members

@@ -16,7 +16,6 @@ from numberline.domain.verification import VERIFIED
 from numberline.service.context import Call
 from numberline.store.rentals import ListedRental, RentalFilter
 
-
 _STATUS_IS_FROZEN: Final = {FROZEN_STATUS: True, ACTIVE_STATUS: False}
 
 

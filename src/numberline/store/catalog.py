@@ -24,6 +24,7 @@ from numberline.store.statements import Statement, insert_into, select_all
 
 _REVISION = Statement(select(catalog_revision.c.revision))
 _NEXT_REVISION = Statement(update(catalog_revision).values(revision=catalog_revision.c.revision + 1))
+_CURRENCIES = Statement(select(currency_rate.c.currency))
 _ALL = {
     table.name: Statement(select_all(table))
     for table in (country, state, price, rule, tax_rate, currency_rate)
@@ -58,6 +59,14 @@ class CatalogQuestions(Questions):
         """The revision of the catalogue; it rises with every change."""
         rows = await self.connection.fetch(_REVISION)
         return int(rows[0][0])
+
+    async def lock_catalog(self) -> None:
+        """Raise the revision and hold it: changes of the catalogue or the stock happen one after the other."""
+        await self.connection.execute(_NEXT_REVISION)
+
+    async def list_currencies(self) -> set[str]:
+        """The currencies with a rate."""
+        return {row[0] for row in await self.connection.fetch(_CURRENCIES)}
 
     async def load_catalog(self) -> CatalogRows:
         """Everything a catalogue is built from."""

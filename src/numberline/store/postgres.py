@@ -144,6 +144,8 @@ class PostgresStore:
             raise StoreBusy(str(error)) from error
         except asyncpg.IntegrityConstraintViolationError as error:
             raise ConstraintViolated(error.constraint_name or str(error)) from error
+        except asyncpg.SyntaxOrAccessError:
+            raise  # a statement that makes no sense is a defect, not an outage
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise StoreUnavailable(str(error)) from error
 

@@ -239,6 +239,8 @@ def _translated() -> Iterator[None]:
         subject = found.group(1) if found else str(error)
         raise ConstraintViolated(_UNIQUE_COLUMNS.get(subject, subject)) from error
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            raise  # a statement that makes no sense is a defect, not an outage
         kind = StoreBusy if "locked" in str(error) or "busy" in str(error) else StoreUnavailable
         raise kind(str(error)) from error
     except sqlite3.DatabaseError as error:

@@ -31,7 +31,7 @@ class Statement:
 
     def __init__(self, expression: Executable) -> None:
         self._expression = expression
-        self._compiled: dict[Engine, tuple[str, tuple[str, ...]]] = {}
+        self._compiled: dict[Engine, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {}
 
     def text(self, engine: Engine) -> str:
         """The SQL for an engine."""
@@ -39,13 +39,16 @@ class Statement:
 
     def arguments(self, engine: Engine, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values in the order the engine's text wants them; a missing one raises KeyError."""
-        return tuple(values[name] for name in self._for(engine)[1])
+        _, names, constants = self._for(engine)
+        return tuple(constants[name] if name in constants else values[name] for name in names)
 
-    def _for(self, engine: Engine) -> tuple[str, tuple[str, ...]]:
+    def _for(self, engine: Engine) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
         found = self._compiled.get(engine)
         if found is None:
             compiled: Any = self._expression.compile(dialect=_DIALECTS[engine])  # type: ignore[attr-defined]
-            found = (str(compiled), tuple(compiled.positiontup or ()))
+            # Constants of the expression are parameters too, with a value of their own.
+            constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+            found = (str(compiled), tuple(compiled.positiontup or ()), constants)
             self._compiled[engine] = found
         return found
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, cast, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    and_,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    true,
+    update,
+)
 
 from numberline.domain.blocks import Block, pack, unpack
 from numberline.domain.phone import BLOCK_SIZE
+from numberline.store.contract import Row
 from numberline.store.questions import Questions
 from numberline.store.schema import block, offer, rental
 from numberline.store.statements import Statement, insert_into, within
@@ -47,6 +61,27 @@ _LOCKED_BLOCKS = Statement(
     .order_by(block.c.offer_id, block.c.prefix.desc())
     .with_for_update()
 )
+# The same three questions about thousands in a row, where a list of them would be long.
+_row_of_prefixes = and_(block.c.prefix >= bindparam("first"), block.c.prefix <= bindparam("last"))
+_BLOCKS_IN_A_ROW = Statement(
+    select(*BLOCK_COLUMNS).where(_row_of_prefixes).order_by(block.c.prefix, block.c.offer_id)
+)
+_KEYS = Statement(select(block.c.offer_id, block.c.prefix).where(within(block.c.prefix, "prefixes")))
+_KEYS_IN_A_ROW = Statement(select(block.c.offer_id, block.c.prefix).where(_row_of_prefixes))
+# Only a block that has sold something can have rented numbers; most imports meet none.
+_sold = block.join(
+    rental,
+    and_(
+        block.c.stocked_count > block.c.free_count,
+        rental.c.number >= block.c.prefix * BLOCK_SIZE,
+        rental.c.number < (block.c.prefix + 1) * BLOCK_SIZE,
+        rental.c.detached_at.is_(None),
+    ),
+)
+_RENTED_IN = Statement(
+    select(rental.c.number).distinct().select_from(_sold).where(within(block.c.prefix, "prefixes"))
+)
+_RENTED_IN_A_ROW = Statement(select(rental.c.number).distinct().select_from(_sold).where(_row_of_prefixes))
 _RENTED = Statement(
     select(rental.c.number).where(
         rental.c.number >= bindparam("first"),
@@ -55,6 +90,27 @@ _RENTED = Statement(
     )
 )
 _INSERT_BLOCK = insert_into(block)
+
+
+def _insert_whole() -> Statement:
+    """Add one row per prefix `first..last`, all free: the database counts, so a million rows are one exchange."""
+    first, last = bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger)
+    counted = select(first.label("prefix")).cte("counted", recursive=True)
+    counted = counted.union_all(select(counted.c.prefix + 1).where(counted.c.prefix < last))
+    offer_id = bindparam("offer", type_=BigInteger)
+    values = {
+        "offer_id": offer_id,
+        "prefix": counted.c.prefix,
+        "stocked_count": literal(BLOCK_SIZE),
+        "free_count": literal(BLOCK_SIZE),
+        "free_map": cast(null(), LargeBinary),
+        "is_open": true(),
+    }
+    rows = select(*(value.label(name) for name, value in values.items()))
+    return Statement(insert(block).from_select(list(values), rows.select_from(counted)))
+
+
+_INSERT_WHOLE = _insert_whole()
 _SAVE_BLOCK = Statement(
     update(block)
     .where(block.c.offer_id == bindparam("offer"), block.c.prefix == bindparam("block_prefix"))
@@ -118,10 +174,26 @@ class StockQuestions(Questions):
 
     async def find_blocks(self, prefixes: Collection[int], *, lock: bool = False) -> list[Block]:
         """The blocks of some thousands, of any offer."""
-        statement = _LOCKED_BLOCKS if lock else _BLOCKS
-        return [
-            to_block(row) for row in await self.connection.fetch(statement, {"prefixes": sorted(prefixes)})
-        ]
+        if lock:
+            rows = await self.connection.fetch(_LOCKED_BLOCKS, {"prefixes": sorted(prefixes)})
+        else:
+            rows = await self._of_prefixes(prefixes, _BLOCKS, _BLOCKS_IN_A_ROW)
+        return [to_block(row) for row in rows]
+
+    async def find_block_keys(self, prefixes: Collection[int]) -> list[tuple[int, int]]:
+        """Offer and prefix of the blocks of some thousands."""
+        return [(row[0], row[1]) for row in await self._of_prefixes(prefixes, _KEYS, _KEYS_IN_A_ROW)]
+
+    async def find_rented_in(self, prefixes: Collection[int]) -> list[int]:
+        """The numbers of some thousands that somebody rents."""
+        return [row[0] for row in await self._of_prefixes(prefixes, _RENTED_IN, _RENTED_IN_A_ROW)]
+
+    async def _of_prefixes(
+        self, prefixes: Collection[int], of_list: Statement, of_row: Statement
+    ) -> Sequence[Row]:
+        if isinstance(prefixes, range) and prefixes.step == 1 and prefixes:
+            return await self.connection.fetch(of_row, {"first": prefixes[0], "last": prefixes[-1]})
+        return await self.connection.fetch(of_list, {"prefixes": sorted(prefixes)})
 
     async def find_rented(self, prefix: int) -> list[int]:
         """The numbers of a thousand that somebody rents."""
@@ -129,7 +201,12 @@ class StockQuestions(Questions):
         rows = await self.connection.fetch(_RENTED, {"first": first, "last": first + BLOCK_SIZE - 1})
         return [row[0] for row in rows]
 
-    async def insert_blocks(self, blocks: Collection[Block]) -> None:
+    async def insert_whole_blocks(self, offer_id: int, first_prefix: int, last_prefix: int) -> None:
+        """Add the blocks `first_prefix..last_prefix` with all their numbers free."""
+        values = {"offer": offer_id, "first": first_prefix, "last": last_prefix}
+        await self.connection.execute(_INSERT_WHOLE, values)
+
+    async def insert_blocks(self, blocks: Iterable[Block]) -> None:
         """Add blocks."""
         rows = [
             {

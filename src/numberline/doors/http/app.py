@@ -73,7 +73,9 @@ class ApiDoor:
             answer = await self._answer(scope, receive)
         except _Gone:
             return
-        telemetry.count_request(answer.method or telemetry.UNKNOWN_METHOD, answer.code, time.perf_counter() - started)
+        telemetry.count_request(
+            answer.method or telemetry.UNKNOWN_METHOD, answer.code, time.perf_counter() - started
+        )
         await _send(answer, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> RawAnswer:

@@ -110,8 +110,8 @@ _SECRET_TEXT = re.compile(
     | (?P<jwt>\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?)
     | (?P<bearer>\bBearer\s+)[^\s'",;]+
     | (?P<name>[\w-]*(?:token|secret|api_?key|passw(?:or)?d|passphrase|authorization|private_?key)[\w-]*
-              \\?["']?\s*[=:]\s*)
-      (?!Bearer\b)(?:\\?"(?:[^"\\]|\\.)*"|\\?'(?:[^'\\]|\\.)*'|[^\s&,;'")}\]]+)
+              \\*["']?\s*[=:]\s*)
+      (?!Bearer\b)(?:\\*"(?:[^"\\]|\\+.)*"|\\*'(?:[^'\\]|\\+.)*'|[^\s&,;'")}\]]+)
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )

@@ -1,0 +1,76 @@
+"""Starting the HTTP door from a command: certificates, environment of the workers, and a note of where it listens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from numberline.doors.cli.home import RUNNING, read_json, write_json
+from numberline.doors.cli.terminal import Trouble, misused
+
+if TYPE_CHECKING:
+    from numberline.doors.http.tls import Certificates
+    from numberline.settings import Settings
+
+_TARGET = "numberline.app:create_app_from_environment"
+
+
+def certificates_of(settings: Settings) -> Certificates | None:
+    """What to listen with: the operator's own files, or a certificate under the home's authority; None for HTTP."""
+    from numberline.doors.http import tls  # noqa: PLC0415 - cryptography is slow to load
+
+    if settings.plain_http:
+        return None
+    try:
+        if settings.certificate is not None and settings.private_key is not None:
+            return tls.own_certificates(settings.certificate, settings.private_key)
+        return tls.ensure_certificates(settings.home, _names(settings))
+    except ValueError as error:
+        misused(str(error))
+
+
+def _names(settings: Settings) -> list[str]:
+    from numberline.settings import EVERYWHERE  # noqa: PLC0415
+
+    own = [] if settings.host in EVERYWHERE else [settings.host]
+    return [*own, *settings.host_names]
+
+
+def start_server(settings: Settings, certificates: Certificates | None, on_ready: Callable[[], None]) -> None:
+    """Serve until told to stop, then end the command with the server's exit code."""
+    from numberline.doors.http.server import CannotListen, serve  # noqa: PLC0415
+
+    os.environ.update(settings.to_environment())
+    running = settings.home / RUNNING
+
+    def announce() -> None:
+        write_json(running, {"url": settings.base_url, "pid": os.getpid()})
+        on_ready()
+
+    try:
+        code = serve(
+            _TARGET,
+            host="" if settings.host == "*" else settings.host,
+            port=settings.port,
+            certificates=certificates,
+            processes=settings.processes,
+            on_ready=announce,
+            log_level=settings.log_level,
+            log_as_json=settings.log_format == "json",
+            trusted_proxies=settings.trusted_proxies,
+        )
+    except CannotListen as error:
+        raise Trouble(f"{error} Choose another with --port.") from None
+    finally:
+        _forget(running)
+    raise typer.Exit(code)
+
+
+def _forget(running: Path) -> None:
+    """Take the note back, unless another server of the same home has written its own since."""
+    if (read_json(running) or {}).get("pid") == os.getpid():
+        running.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""How commands speak: results on standard output, everything else on standard error, one sentence for what went wrong.
+
+Rich is loaded by those who draw something; it leaves out colours where there is no terminal or `NO_COLOR` is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+T = TypeVar("T")
+
+
+class Trouble(Exception):
+    """Ends a command with a sentence for the person at the terminal, and an exit code."""
+
+    def __init__(self, sentence: str, exit_code: int = 1) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def misused(sentence: str) -> NoReturn:
+    """Refuse what was typed, with the exit code for it."""
+    raise Trouble(sentence, exit_code=2)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's asynchronous part to its end."""
+    return asyncio.run(work)
+
+
+def say(text: str) -> None:
+    """Print a line that is part of the result."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Print a line beside the result."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for a script."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """Print rows under heads; columns of figures are set to the right."""
+    from rich import box  # noqa: PLC0415 - light commands go without Rich
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    found = [list(row) for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for place, head in enumerate(heads):
+        is_figures = bool(found) and all(isinstance(row[place], int | float) for row in found)
+        table.add_column(head, justify="right" if is_figures else "left", overflow="fold")
+    for row in found:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    console = Console()
+    # A pipe has no width: whoever reads it wants whole lines.
+    console.print(table, width=None if console.is_terminal else 500, crop=console.is_terminal)
+
+
+@contextmanager
+def spinner(text: str) -> Iterator[None]:
+    """Show that something is under way, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress bar on standard error, drawn on a terminal only."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        yield progress

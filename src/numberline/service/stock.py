@@ -1,0 +1,433 @@
+"""Bring numbers into stock and show what is there.
+
+An import is planned first, against what is in stock, and then carried out whole or not at all. Both work on ranges and
+blocks: what they hold in memory grows with the lines of the file, not with its numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, TypeVar
+
+import msgspec
+import phonenumbers
+
+from numberline.domain.blocks import ALL_FREE, Block
+from numberline.domain.catalog import Catalog, Offer, Region
+from numberline.domain.phone import BLOCK_SIZE
+from numberline.domain.stock_import import (
+    Piece,
+    Place,
+    Problem,
+    StockCheck,
+    StockLine,
+    cut,
+    prefix_chunks,
+    shape_fault,
+    split,
+    without_overlaps,
+)
+from numberline.service.stock_csv import Progress, StockFile, read_stock_csv
+from numberline.store.contract import Store
+from numberline.store.transaction import Transaction
+
+__all__ = [
+    "ImportPlan",
+    "ImportRefused",
+    "ImportResult",
+    "Problem",
+    "Progress",
+    "StockChange",
+    "StockFile",
+    "StockLine",
+    "StockSummary",
+    "add_range",
+    "apply_import",
+    "plan_import",
+    "read_stock_csv",
+    "show_stock",
+]
+
+T = TypeVar("T")
+
+_CHUNK_BLOCKS: Final = 10_000
+# libphonenumber takes 40 µs a number. Numbers of a file resemble each other: some of very many tell enough.
+CHECKED_NUMBERS_MAX: Final = 50_000
+_ADDED_BY_HAND: Final = 1
+
+
+class ImportRefused(ValueError):
+    """An import that cannot be carried out, with everything that stands in its way; nothing was changed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(f"The import has {len(problems)} problems, the first: {problems[0].sentence}")
+        self.problems = list(problems)
+
+
+class StockChange(msgspec.Struct, frozen=True):
+    """What an import adds to one region and tier: numbers, and the blocks that are new with them."""
+
+    country: str
+    category: str
+    region_id: int
+    region_name: str
+    tier: str
+    numbers: int
+    new_blocks: int
+
+
+class ImportPlan(msgspec.Struct, frozen=True):
+    """What an import would do.
+
+    `lines` are those without a problem, by number. Only a plan without `problems` can be carried out; `warnings` do
+    not stand in its way. `checked_numbers` is how many numbers were shown to libphonenumber.
+    """
+
+    lines: list[StockLine]
+    problems: list[Problem]
+    warnings: list[Problem]
+    changes: list[StockChange]
+    checked_numbers: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers would be added."""
+        return sum(change.numbers for change in self.changes)
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """What an import did."""
+
+    numbers: int
+    blocks_added: int
+    blocks_changed: int
+    offers_added: int
+
+
+class StockSummary(msgspec.Struct, frozen=True):
+    """The stock of one region and tier: blocks, numbers that belong to it, and those of them for sale."""
+
+    country: str
+    category: str
+    region_id: int
+    region_name: str
+    tier: str
+    blocks: int
+    stocked: int
+    free: int
+
+
+# --- planning --------------------------------------------------------------------------------------------------
+
+
+async def plan_import(store: Store, catalog: Catalog, lines: Iterable[StockLine]) -> ImportPlan:
+    """Check lines against themselves, the catalogue and the stock, and tell what they would add."""
+    sound, problems = _sort_out(catalog, lines)
+    kept, overlaps = await asyncio.to_thread(without_overlaps, sound)
+    found, existing = await store.read(lambda ask: _compare(ask, kept), snapshot=True)
+    bad = {problem.line for problem in found}
+    good = [line for line in kept if line.line not in bad]
+    sample = _sample(good)
+    warnings = _warn_of_prices(catalog, good) + await asyncio.to_thread(_warn_of_numbers, catalog, sample)
+    return ImportPlan(
+        lines=good,
+        problems=sorted(problems + overlaps + found, key=lambda problem: problem.line),
+        warnings=sorted(warnings, key=lambda warning: warning.line),
+        changes=await asyncio.to_thread(_changes, catalog, good, existing),
+        checked_numbers=sum(1 if line.count == 1 else 2 for line in sample),
+    )
+
+
+def _sort_out(catalog: Catalog, lines: Iterable[StockLine]) -> tuple[list[StockLine], list[Problem]]:
+    """The lines that make sense by themselves, and the problems of the others."""
+    sound: list[StockLine] = []
+    problems: list[Problem] = []
+    for line in lines:
+        fault = shape_fault(line) or _place_fault(catalog, line)
+        if fault is None:
+            sound.append(line)
+        else:
+            problems.append(Problem(line.line, line.text, fault))
+    return sound, problems
+
+
+def _place_fault(catalog: Catalog, line: StockLine) -> str | None:
+    region = catalog.regions.get(line.region_id)
+    if line.country not in catalog.countries:
+        return f"The catalogue has no country {line.country}."
+    if region is None:
+        return f"The catalogue has no region {line.region_id}."
+    if (region.country, region.category) == (line.country, line.category):
+        return None
+    return (
+        f"Region {region.id} ({region.name_en}) is {region.country} {region.category},"
+        f" not {line.country} {line.category}."
+    )
+
+
+async def _compare(
+    ask: Transaction, lines: Sequence[StockLine]
+) -> tuple[list[Problem], list[tuple[int, str, int]]]:
+    """The lines with numbers in stock already; and region, tier and prefix of every block there is."""
+    offers = {offer.id: offer for offer in await ask.list_offers()}
+    check = StockCheck(lines)
+    existing: list[tuple[int, str, int]] = []
+    for prefixes in prefix_chunks(lines, _CHUNK_BLOCKS):
+        blocks = await ask.find_blocks(prefixes)
+        check.compare(blocks, await ask.find_rented_in(prefixes) if blocks else [])
+        for block in blocks:
+            offer = offers[block.offer_id]
+            existing.append((offer.region_id, offer.tier, block.prefix))
+    return check.problems(), existing
+
+
+def _sample(lines: Sequence[StockLine]) -> Sequence[StockLine]:
+    """All lines, or as many as there is time to check."""
+    return lines[:: len(lines) // CHECKED_NUMBERS_MAX + 1]
+
+
+def _warn_of_numbers(catalog: Catalog, lines: Sequence[StockLine]) -> list[Problem]:
+    """What libphonenumber thinks of single numbers and of both ends of ranges; it is not always right."""
+    warnings: list[Problem] = []
+    for line in lines:
+        for number in dict.fromkeys((line.first, line.last)):
+            sentence = _doubt(catalog, number, line.country)
+            if sentence is not None:
+                warnings.append(Problem(line.line, str(number), sentence))
+                break
+    return warnings
+
+
+def _doubt(catalog: Catalog, number: int, country: str) -> str | None:
+    calling_code = catalog.countries[country].calling_code
+    if not str(number).startswith(calling_code):
+        return f"Numbers of {country} begin with {calling_code}."
+    try:
+        parsed = phonenumbers.parse(f"+{number}")
+    except phonenumbers.NumberParseException:
+        return f"This is no number of {country}, as far as libphonenumber knows."
+    if phonenumbers.is_valid_number_for_region(parsed, country):
+        return None
+    return f"This is no number of {country}, as far as libphonenumber knows."
+
+
+def _warn_of_prices(catalog: Catalog, lines: Iterable[StockLine]) -> list[Problem]:
+    """One warning per region and tier that nobody can buy from."""
+    first_lines: dict[Place, StockLine] = {}
+    for line in lines:
+        first_lines.setdefault(line.place, line)
+    warnings = []
+    for (region_id, tier), line in first_lines.items():
+        region = catalog.regions[region_id]
+        if catalog.price(region, tier) is None and not catalog.rule(region).sandbox:
+            named = f"tier {tier!r} of region" if tier else "region"
+            warnings.append(Problem(line.line, line.text, f"No price is set for {named} {region_id}."))
+    return warnings
+
+
+def _changes(
+    catalog: Catalog, lines: Sequence[StockLine], existing: Iterable[tuple[int, str, int]]
+) -> list[StockChange]:
+    numbers: Counter[Place] = Counter()
+    blocks: Counter[Place] = Counter()
+    for line in lines:
+        numbers[line.place] += line.count
+    there: dict[Place, set[int]] = {}
+    for region_id, tier, prefix in existing:
+        there.setdefault((region_id, tier), set()).add(prefix)
+    for piece in cut(lines):
+        blocks[piece.place] += piece.block_count
+        known = there.get(piece.place)
+        if known and piece.first_prefix == piece.last_prefix:
+            blocks[piece.place] -= piece.first_prefix in known
+    return [
+        StockChange(
+            *_named(catalog.regions.get(region_id)),
+            tier=tier,
+            numbers=numbers[region_id, tier],
+            new_blocks=blocks[region_id, tier],
+        )
+        for region_id, tier in sorted(numbers)
+    ]
+
+
+def _named(region: Region | None) -> tuple[str, str, int, str]:
+    """Country, category, id and name of a region."""
+    assert region is not None, "a region is never removed"
+    return (region.country, region.category, region.id, region.name_en)
+
+
+# --- carrying out ----------------------------------------------------------------------------------------------
+
+
+async def apply_import(store: Store, plan: ImportPlan, *, progress: Progress | None = None) -> ImportResult:
+    """Carry a plan out in one transaction; raises `ImportRefused` when it has problems or the stock has moved on.
+
+    `progress` is called with (numbers done, numbers in all), on SQLite in the writer's thread; it begins anew where
+    the engine wants the transaction repeated.
+    """
+    if plan.problems:
+        raise ImportRefused(plan.problems)
+    if not plan.lines:
+        return ImportResult(0, 0, 0, 0)
+    return await store.write(lambda work: add_stock(work, plan.lines, progress))
+
+
+async def add_stock(
+    work: Transaction, lines: Sequence[StockLine], progress: Progress | None = None
+) -> ImportResult:
+    """Add lines, sorted and without overlaps, inside a unit of work; raises `ImportRefused`."""
+    # Imports happen one after the other from here: none can add what another one is adding.
+    await work.lock_catalog()
+    prefixes = [
+        prefix
+        for chunk in prefix_chunks(lines, _CHUNK_BLOCKS)
+        for prefix in sorted({key[1] for key in await work.find_block_keys(chunk)})
+    ]
+    blocks = await _lock_blocks(work, lines, prefixes)
+    offer_ids, offers_added = await _provide_offers(work, lines)
+    return await _Adding(work, lines, blocks, offer_ids, progress).run(offers_added)
+
+
+async def _lock_blocks(
+    work: Transaction, lines: Sequence[StockLine], prefixes: Sequence[int]
+) -> dict[tuple[int, int], Block]:
+    """Lock every block of these thousands, in the order of sales, so that none is sold or given back meanwhile."""
+    blocks = await work.find_blocks(prefixes, lock=True) if prefixes else []
+    check = StockCheck(lines)
+    check.compare(blocks, await work.find_rented_in(prefixes) if blocks else [])
+    if problems := check.problems():
+        raise ImportRefused(problems)
+    return {(block.offer_id, block.prefix): block for block in blocks}
+
+
+async def _provide_offers(work: Transaction, lines: Iterable[StockLine]) -> tuple[dict[Place, int], int]:
+    """The offers of all places, the missing ones created; and how many these were."""
+    known = {(offer.region_id, offer.tier): offer.id for offer in await work.list_offers()}
+    missing = sorted({line.place for line in lines} - known.keys())
+    if missing:
+        ids = await work.connection.reserve_ids("offer", len(missing))
+        offers = [Offer(offer_id, *place) for offer_id, place in zip(ids, missing, strict=True)]
+        await work.insert_offers(offers)
+        known |= {(offer.region_id, offer.tier): offer.id for offer in offers}
+    return known, len(missing)
+
+
+class _Adding:
+    """The writing part of an import."""
+
+    def __init__(
+        self,
+        work: Transaction,
+        lines: Sequence[StockLine],
+        blocks: dict[tuple[int, int], Block],
+        offer_ids: dict[Place, int],
+        progress: Progress | None,
+    ) -> None:
+        self._work = work
+        self._lines = lines
+        self._blocks = blocks
+        self._offer_ids = offer_ids
+        self._progress = progress
+        self._total = sum(line.count for line in lines)
+        self._done = 0
+        self._added = 0
+        self._changed: list[Block] = []
+        self._fresh: list[Block] = []
+
+    async def run(self, offers_added: int) -> ImportResult:
+        for piece, exists in self._pieces():
+            if exists:
+                self._merge(piece)
+            elif piece.first_prefix == piece.last_prefix:
+                await self._add_one(piece)
+            else:
+                await self._add_whole(piece)
+        await self._flush()
+        for chunk in _chunks(self._changed, _CHUNK_BLOCKS):
+            await self._work.save_blocks(chunk)
+        return ImportResult(self._total, self._added, len(self._changed), offers_added)
+
+    def _pieces(self) -> Iterator[tuple[Piece, bool]]:
+        """Every piece, with whether its block is there already."""
+        there: dict[int, list[int]] = {}
+        for offer_id, prefix in sorted(self._blocks):
+            there.setdefault(offer_id, []).append(prefix)
+        for piece in cut(self._lines):
+            known = there.get(self._offer_ids[piece.place], [])
+            inside = slice(bisect_left(known, piece.first_prefix), bisect_right(known, piece.last_prefix))
+            yield from split(piece, known[inside])
+
+    def _merge(self, piece: Piece) -> None:
+        block = self._blocks[self._offer_ids[piece.place], piece.first_prefix]
+        assert not block.free_map & piece.bits, "the check found no number that is free already"
+        block.free_map |= piece.bits
+        block.stocked_count += piece.bits.bit_count()
+        self._changed.append(block)
+        self._report(piece.bits.bit_count())
+
+    async def _add_one(self, piece: Piece) -> None:
+        count = piece.bits.bit_count()
+        self._fresh.append(Block(self._offer_ids[piece.place], piece.first_prefix, count, piece.bits))
+        if len(self._fresh) == _CHUNK_BLOCKS:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        await self._work.insert_blocks(self._fresh)
+        self._added += len(self._fresh)
+        self._report(sum(block.stocked_count for block in self._fresh))
+        self._fresh = []
+
+    async def _add_whole(self, piece: Piece) -> None:
+        assert piece.bits == ALL_FREE, "only whole thousands come in runs"
+        for first in range(piece.first_prefix, piece.last_prefix + 1, _CHUNK_BLOCKS):
+            last = min(first + _CHUNK_BLOCKS - 1, piece.last_prefix)
+            await self._work.insert_whole_blocks(self._offer_ids[piece.place], first, last)
+            self._added += last - first + 1
+            self._report((last - first + 1) * BLOCK_SIZE)
+
+    def _report(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None and count:
+            self._progress(self._done, self._total)
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+async def add_range(
+    store: Store, catalog: Catalog, region_id: int, tier: str, first: int, last: int
+) -> ImportResult:
+    """Add the numbers `first..last` to a region and tier; raises `ImportRefused`."""
+    region = catalog.regions.get(region_id)
+    if region is None:
+        raise ImportRefused(
+            [Problem(_ADDED_BY_HAND, str(first), f"The catalogue has no region {region_id}.")]
+        )
+    line = StockLine(region.country, region.category, region_id, tier, first, last, _ADDED_BY_HAND)
+    return await apply_import(store, await plan_import(store, catalog, [line]))
+
+
+# --- showing ---------------------------------------------------------------------------------------------------
+
+
+async def show_stock(store: Store, catalog: Catalog) -> list[StockSummary]:
+    """The stock per region and tier, by country, category, region and tier."""
+
+    async def ask_both(ask: Transaction) -> tuple[list[Offer], list[tuple[int, int, int, int]]]:
+        return await ask.list_offers(), await ask.summarize_stock()
+
+    offers, counts = await store.read(ask_both, snapshot=True)
+    known = {offer.id: offer for offer in offers}
+    found = [
+        StockSummary(*_named(catalog.regions.get(known[offer_id].region_id)), known[offer_id].tier, *sums)
+        for offer_id, *sums in counts
+    ]
+    return sorted(found, key=lambda one: (one.country, one.category, one.region_id, one.tier))
