@@ -7,15 +7,18 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from numberline.store.migrate import migrate
+from numberline.store.opening import open_store
 from tests.kit.postgres import PostgresServer
 from tests.kit.server import ServerProcess
+from tests.kit.world import Town, build_town
 
 # --- Seeds -----------------------------------------------------------------------------------------------------------
 
@@ -161,3 +164,12 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+async def town(store_url: str) -> AsyncIterator[Town]:
+    """The town on each engine in turn."""
+    await migrate(store_url)
+    found = await build_town(open_store(store_url))
+    yield found
+    await found.close()

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     @classmethod
     def _database(cls, value: object, info: ValidationInfo) -> object:
         if value in ("", None) and "home" in info.data:
-            return f"sqlite:///{info.data['home'] / DATABASE_NAME}"
+            return own_database(info.data["home"])
         return value
 
     @field_validator("database")
@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         host = f"[{host}]" if ":" in host else host
         return f"{'http' if self.plain_http else 'https'}://{host}:{self.port}"
 
+    @property
+    def own_database(self) -> str:
+        """The database inside the home, which is used where none is named."""
+        return own_database(self.home)
+
     def masked(self) -> dict[str, Any]:
         """Every setting as it may be shown: without the database's password."""
         return {**self.model_dump(mode="json"), "database": mask_url(self.database)}
@@ -176,6 +181,11 @@ def load_settings(home: Path | None = None, **given: Any) -> Settings:
     if unknown:
         raise BadSettings(unknown)
     return settings
+
+
+def own_database(home: Path) -> str:
+    """The URL of the database inside a home."""
+    return f"sqlite:///{home / DATABASE_NAME}"
 
 
 def mask_url(url: str) -> str:

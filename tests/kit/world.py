@@ -40,13 +40,22 @@ START: Final = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
 UNIT: Final = 1_000_000
 
 PARENT, CHILD, SIBLING, STRANGER, FROZEN, POOR = 1000, 1001, 1002, 1003, 1004, 1005
-GERMAN, RUSSIAN, RUSSIAN_PROGRESS, RUSSIAN_VERIFIED, LAPSED, LAPSED_PROGRESS = 1006, 1007, 1008, 1009, 1010, 1011
+GERMAN, RUSSIAN, RUSSIAN_PROGRESS, RUSSIAN_VERIFIED, LAPSED, LAPSED_PROGRESS = (
+    1006,
+    1007,
+    1008,
+    1009,
+    1010,
+    1011,
+)
 HOMELESS, LIMITED, INACTIVE, POLE = 1012, 1013, 1014, 1015
 
 HOLLYWOOD, NEW_YORK, EMPTY, TWO_TIER = 101, 201, 103, 104
 TOLLFREE, MOSCOW, BERLIN, HAMBURG, TOKYO, SANDBOX, UNPRICED = 501, 301, 401, 402, 601, 102, 801
 
-VERIFIED_BERLIN, PENDING_BERLIN, DECLINED_BERLIN, VERIFIED_HAMBURG, STRANGERS_BERLIN, DOCUMENTS_BERLIN = range(1, 7)
+VERIFIED_BERLIN, PENDING_BERLIN, DECLINED_BERLIN, VERIFIED_HAMBURG, STRANGERS_BERLIN, DOCUMENTS_BERLIN = (
+    range(1, 7)
+)
 
 API_KEY: Final = "town-api-key"
 
@@ -187,10 +196,12 @@ async def build_town(store: Store, *, policy: Policy | None = None) -> Town:
 async def _fill(write: Transaction) -> None:
     await write.replace_catalog(CATALOG)
     await write.insert_offers(_OFFERS)
-    await write.insert_blocks([block for offer, first, last in _RANGES for block in blocks(offer, first, last)])
-    for identity, email, country, credit, limit in _accounts():
+    await write.insert_blocks(
+        [block for offer, first, last in _RANGES for block in blocks(offer, first, last)]
+    )
+    for identity, email, country, rental_limit in _accounts():
         record = AccountRecord(
-            identity, email, country, Profile(first_name="Test"), Wallet(0, 0, credit, 0, limit), START
+            identity, email, country, Profile(first_name="Test"), Wallet(0, 0, 0, 0, rental_limit), START
         )
         await write.insert_account(record)
         for key_id, roles in _keys(identity.id).items():
@@ -232,11 +243,16 @@ async def credit(write: Transaction, account_id: int, amount: int) -> None:
 
 
 _CURRENCIES: Final = {GERMAN: "EUR", RUSSIAN: "RUB", RUSSIAN_PROGRESS: "RUB", RUSSIAN_VERIFIED: "RUB"}
-_COUNTRIES: Final = {GERMAN: "DE", RUSSIAN: "RU", RUSSIAN_PROGRESS: "RU", RUSSIAN_VERIFIED: "RU", HOMELESS: "", POLE: "PL"}
+_COUNTRIES: Final = {
+    GERMAN: "DE",
+    RUSSIAN: "RU",
+    RUSSIAN_PROGRESS: "RU",
+    RUSSIAN_VERIFIED: "RU",
+    HOMELESS: "",
+    POLE: "PL",
+}
 _MONEY: Final = {
-    account: 100_000 * UNIT
-    for account in range(PARENT, POLE + 1)
-    if account not in (POOR, INACTIVE)
+    account: 100_000 * UNIT for account in range(PARENT, POLE + 1) if account not in (POOR, INACTIVE)
 } | {POOR: 10_000}
 _VERIFICATIONS: Final = [
     (RUSSIAN_PROGRESS, Verification("RU", "IN_PROGRESS")),
@@ -244,7 +260,9 @@ _VERIFICATIONS: Final = [
     (LAPSED, Verification("RU", "REQUIRED", date(2026, 1, 1))),
     (LAPSED_PROGRESS, Verification("RU", "IN_PROGRESS", date(2026, 1, 1))),
 ]
-_HOUSE: Final = AddressDetails(salutation="COMPANY", company="ACME", city="Berlin", zip_code="10115", street="Weg", house_number="1")
+_HOUSE: Final = AddressDetails(
+    salutation="COMPANY", company="ACME", city="Berlin", zip_code="10115", street="Weg", house_number="1"
+)
 _ADDRESSES: Final = [
     RegulationAddress(VERIFIED_BERLIN, PARENT, "DE", "GEOGRAPHIC", "30", "VERIFIED", _HOUSE),
     RegulationAddress(PENDING_BERLIN, PARENT, "DE", "GEOGRAPHIC", "30", "IN_PROGRESS", _HOUSE),
@@ -255,8 +273,8 @@ _ADDRESSES: Final = [
 ]
 
 
-def _accounts() -> list[tuple[Account, str, str, int, int | None]]:
-    """Identity, e-mail, billing country, credit limit and rental limit of everybody."""
+def _accounts() -> list[tuple[Account, str, str, int | None]]:
+    """Identity, e-mail, billing country and rental limit of everybody."""
     found = []
     for account_id in range(PARENT, POLE + 1):
         identity = Account(
@@ -269,7 +287,7 @@ def _accounts() -> list[tuple[Account, str, str, int, int | None]]:
             api_key_hash=hashlib.sha256(API_KEY.encode()).digest() if account_id == PARENT else None,
         )
         country = _COUNTRIES.get(account_id, "US")
-        found.append((identity, f"{account_id}@example.test", country, 0, 2 if account_id == LIMITED else None))
+        found.append((identity, f"{account_id}@example.test", country, 2 if account_id == LIMITED else None))
     return found
 
 

@@ -41,6 +41,7 @@ KEY_BITS_MIN: Final = 2_048
 
 # Only texts of this form can be key ids, so nothing else is worth a question to the store.
 _KEY_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}", re.ASCII)
+_OWN_ACCOUNT: Final = 0
 _ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 _ACCOUNT_ID_MAX: Final = 2**53 - 1
 _RS256: Final = RSAAlgorithm(RSAAlgorithm.SHA256)
@@ -69,12 +70,15 @@ class Authenticator:
 
     async def _by_token(self, token: Token) -> Caller:
         acting_id = _read_issuer(token.issuer)
+        # 0 is what the vendor's Python SDK sends when it was configured without an account: the key's own.
         if acting_id is None or not _KEY_ID.fullmatch(token.key_id):
             raise Refusal(AUTHORIZATION_FAILED)
         found = await self._store.read(lambda reading: reading.find_caller(token.key_id, acting_id))
         if found is None:
             raise Refusal(AUTHORIZATION_FAILED)
         key, owner, acting = found
+        if acting_id == _OWN_ACCOUNT:
+            acting = owner
         _check_signature(token, key)
         if acting is None or not may_act_as(owner, acting):
             raise Refusal(AUTHORIZATION_FAILED)
@@ -137,7 +141,9 @@ def _read_account_id(text: str) -> int | None:
 def _read_issuer(issuer: object) -> int | None:
     """Clients write the account id as a number or as a text; a text counts only in its canonical spelling."""
     if type(issuer) is int:
-        return issuer if 0 < issuer <= _ACCOUNT_ID_MAX else None
+        return issuer if 0 <= issuer <= _ACCOUNT_ID_MAX else None
+    if issuer == str(_OWN_ACCOUNT):
+        return _OWN_ACCOUNT
     return _read_account_id(issuer) if isinstance(issuer, str) else None
 
 

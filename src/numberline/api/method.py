@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, StrEnum, auto
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -51,7 +52,8 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
     `kind` follows from the order's field unless it says more than that (`NUMBER`). `required` is what the server
     demands, `required_unless` demands it only where that other parameter is not given, `documented_required` is what
     the vendor's document says where it is stricter. `default` is shown to
-    readers where the order's own default does not tell. `choices` are compared without regard to case. `accepts_all`
+    readers where the order's own default does not tell. `choices` are compared without regard to case;
+    `meanings` tells what a choice is called inside where that is another word. `accepts_all`
     lets `all` stand for a list. `zero_is_absent`: `0` means that the parameter was not given. `refused_as` is the
     refusal of an ill-formed value; it defaults by kind. Integers lie within `at_least..at_most`; above `capped_at`
     they are lowered without a word. A list has `items_max` items at most, `None` standing for the general limit.
@@ -67,6 +69,7 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
     default: str | int | bool | None = None
     example: str | int | bool | None = None
     choices: tuple[str, ...] = ()
+    meanings: Mapping[str, str] = MappingProxyType({})
     accepts_all: bool = False
     zero_is_absent: bool = False
     refused_as: ErrorKind | None = None

@@ -47,7 +47,7 @@ class Refusal(Exception):
     @property
     def sentence(self) -> str:
         """The message for a person, with the values filled in."""
-        return self.kind.sentence.format(**self.values)
+        return self.kind.sentence.format(**{"parameter": self.parameter} | self.values)
 
     def __repr__(self) -> str:
         return f"Refusal({self.kind.code} {self.kind.name}: {self.sentence})"

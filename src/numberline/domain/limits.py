@@ -22,7 +22,7 @@ LINGER_SECONDS = 1.0  # after a refusal: closing on unread input would destroy t
 LINGER_BYTES = 16_777_216  # swallowed meanwhile; more is a flood, not a client finishing
 TLS_HANDSHAKE_SECONDS = 5.0  # the handshake comes before any request, so it has its own deadline
 STOP_GRACE_SECONDS = 0.5  # on a stop, an idle connection may still bring the request it is just sending
-STOP_SECONDS = 9.0  # process managers kill after ten
+STOP_SECONDS = 8.0  # process managers kill after ten, and a supervisor needs a moment more
 
 # What a request says.
 JSON_DEPTH = 8  # the deepest documented answer nests five levels

@@ -119,12 +119,13 @@ def packaged_catalog() -> CatalogRows:
 # --- import and export -----------------------------------------------------------------------------------------
 
 
-async def import_catalog(store: Store, folder: Path, *, dry_run: bool = False) -> CatalogDiff:
+async def import_catalog(store: Store, source: Path | CatalogRows, *, dry_run: bool = False) -> CatalogDiff:
     """Put a folder's files in place of the store's catalogue, or with `dry_run` only tell what would change.
 
-    Raises `CatalogRefused` with every problem of every file.
+    Rows stand for a folder that lacks the files of their empty parts. Raises `CatalogRefused` with every problem of
+    every file.
     """
-    files = read_catalog(folder)
+    files = _as_files(source) if isinstance(source, CatalogRows) else read_catalog(source)
     diff = await store.read(lambda ask: _compare(ask, files), snapshot=True)
     if dry_run or not diff:
         return diff
@@ -134,6 +135,11 @@ async def import_catalog(store: Store, folder: Path, *, dry_run: bool = False) -
 async def export_catalog(store: Store, folder: Path) -> None:
     """Write the store's catalogue into a folder."""
     write_catalog(await store.read(lambda ask: ask.load_catalog(), snapshot=True), folder)
+
+
+def _as_files(rows: CatalogRows) -> CatalogFiles:
+    parts = {kind.name: kind.part(rows) for kind in FILES}
+    return CatalogFiles({name: part for name, part in parts.items() if part}, {}, [])
 
 
 async def _compare(ask: Transaction, files: CatalogFiles) -> CatalogDiff:

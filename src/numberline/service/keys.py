@@ -66,16 +66,6 @@ class KeyPair(msgspec.Struct, frozen=True):
     public_pem: bytes
 
 
-class ListedKey(msgspec.Struct, frozen=True):
-    """A key of an account."""
-
-    key_id: str
-    account_id: int
-    roles: frozenset[Role]
-    description: str
-    public_key_pem: bytes
-
-
 async def create_key(
     store: Store, clock: Clock, account_id: int, roles: Iterable[Role], *, description: str = ""
 ) -> ServiceAccountFile:
@@ -116,8 +106,8 @@ async def register_key(
     return key_id
 
 
-async def list_keys(store: Store, account_id: int) -> list[ListedKey]:
-    """The keys of an account, oldest first; raises `UnknownAccount`."""
+async def list_keys(store: Store, account_id: int) -> list[tuple[AccessKey, str]]:
+    """The keys of an account, oldest first, each with its description; raises `UnknownAccount`."""
 
     async def ask_both(ask: Transaction) -> tuple[Account | None, list[tuple[AccessKey, str]]]:
         return await ask.find_account(account_id), await ask.list_keys(account_id)
@@ -125,10 +115,7 @@ async def list_keys(store: Store, account_id: int) -> list[ListedKey]:
     account, found = await store.read(ask_both)
     if account is None:
         raise UnknownAccount(account_id)
-    return [
-        ListedKey(key.id, key.account_id, key.roles, description, key.public_key_pem)
-        for key, description in found
-    ]
+    return found
 
 
 async def revoke_key(store: Store, key_id: str) -> bool:

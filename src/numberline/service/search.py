@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, groupby, islice
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,8 @@ from numberline.domain.phone import without_separators
 from numberline.domain.pricing import Quote, quote
 from numberline.service.context import Call
 from numberline.store.transaction import Transaction
+
+MASK_SHOWN: Final = 40
 
 
 class SearchOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +82,7 @@ def _mask(text: str | None) -> Mask | None:
     try:
         return Mask(without_separators(text))
     except ValueError:
-        raise Refusal(errors.INVALID_NUMBER, number=text) from None
+        raise Refusal(errors.INVALID_NUMBER, number=text[:MASK_SHOWN]) from None
 
 
 async def _find(

@@ -63,6 +63,10 @@ class within(ColumnElement[bool]):  # noqa: N801 - reads as an operator, like SQ
         self.column = column
         self.values: BindParameter[Any] = bindparam(name, type_=ARRAY(Text if of_text else BigInteger))
 
+    def self_group(self, against: Any = None) -> within:
+        """Itself: SQLAlchemy would write `(...) = 1` for SQLite, and that no index can answer."""
+        return self
+
 
 @compiles(within, "postgresql")
 def _within_postgres(element: within, compiler: Any, **options: Any) -> str:

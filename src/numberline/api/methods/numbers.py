@@ -23,17 +23,17 @@ _ACTIVATION_STATUSES: Final = (
     "GOSUSLUGI_DECLINED",
     "SELF_BAN_ENABLED",
 )
-_SORT_KEYS: Final = (
-    "phone_number",
-    "phone_price",
-    "phone_country_code",
-    "deactivated",
-    "purchase_date",
-    "phone_next_renewal",
-    "verification_status",
-    "unverified_hold_until",
-    "verification_name",
-)
+_SORT_KEYS: Final = {
+    "phone_number": "number",
+    "phone_price": "fee",
+    "phone_country_code": "country",
+    "deactivated": "frozen",
+    "purchase_date": "purchased",
+    "phone_next_renewal": "renews",
+    "verification_status": "verification_status",
+    "unverified_hold_until": "hold",
+    "verification_name": "verification",
+}
 _READERS: Final = any_of(
     Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.SUPERVISOR, Role.ACCOUNTANT, Role.SUPPORT, Role.PAYER
 )
@@ -382,7 +382,8 @@ GET_PHONE_NUMBERS: Final = Method(
             wire="order_by",
             into="order_by",
             doc="The order of the list. Purchases sort newest first, frozen numbers come first, the rest ascends.",
-            choices=_SORT_KEYS,
+            choices=tuple(_SORT_KEYS),
+            meanings=_SORT_KEYS,
             example="phone_number",
         ),
         Param(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numberline.doors.cli.home import HomeOption, JsonOption, with_store
-from numberline.doors.cli.terminal import Trouble, misused, print_json, print_table, say
+from numberline.doors.cli.terminal import misused, print_json, print_table, say
 
 if TYPE_CHECKING:
     from numberline.store.accounts import AccountRecord
@@ -72,19 +72,17 @@ def create(
 @app.command()
 def credit(
     account_id: AccountArgument,
-    amount: Annotated[str, typer.Argument(help="In the account's currency, such as 100 or 12.50.")],
+    amount: Annotated[str, typer.Argument(help="In its currency: 100 or 12.50; `-- -5` takes out.")],
     note: Annotated[str, typer.Option("--note", help="What the books say of it.")] = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put money into an account."""
+    """Pay money into an account, or out of it."""
     from numberline.domain.clock import SystemClock  # noqa: PLC0415
     from numberline.domain.money import format_amount  # noqa: PLC0415
     from numberline.service.accounts import credit_account  # noqa: PLC0415
 
     amount_micros = _micros(amount)
-    if amount_micros <= 0:
-        misused("The amount must be more than nothing.")
     wallet = with_store(
         home,
         lambda store: credit_account(store, SystemClock(), account_id, amount_micros, actor=_actor(), note=note),
@@ -101,13 +99,33 @@ def show(account_id: AccountArgument, home: HomeOption = None, as_json: JsonOpti
     from numberline.service.accounts import show_account_record  # noqa: PLC0415
 
     record = with_store(home, lambda store: show_account_record(store, account_id))
-    if record is None:
-        raise Trouble(f"There is no account {account_id}.")
     view = _view(record)
     if as_json:
         print_json(view)
         return
     print_table(("", ""), ((name.replace("_", " "), _plain(value)) for name, value in view.items()))
+
+
+@app.command("set")
+def set_(
+    account_id: AccountArgument,
+    active: Annotated[bool | None, typer.Option("--active/--inactive", help="May it use the API?")] = None,
+    frozen: Annotated[bool | None, typer.Option("--frozen/--thawed", help="May it buy nothing more?")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Activate, deactivate, freeze or thaw an account."""
+    from numberline.service.accounts import set_account_flags  # noqa: PLC0415
+
+    if active is None and frozen is None:
+        misused("Say what to set: --active, --inactive, --frozen or --thawed.")
+    record = with_store(
+        home, lambda store: set_account_flags(store, account_id, is_active=active, is_frozen=frozen)
+    )
+    state = record.account
+    say(
+        f"Account {account_id} is {'active' if state.is_active else 'inactive'}"
+        f" and {'frozen' if state.is_frozen else 'not frozen'}."
+    )
 
 
 @app.command("list")
@@ -119,7 +137,8 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(views)
         return
-    shown = ("account_id", "name", "email", "parent_id", "currency", "balance", "held", "numbers", "active")
+    # Without the e-mail address a line fits a terminal; --json has everything.
+    shown = ("account_id", "name", "parent_id", "currency", "balance", "held", "numbers", "active", "frozen")
     heads = [name.replace("_id", "").capitalize() for name in shown]
     print_table(heads, ([_plain(view[name]) for name in shown] for view in views))
 

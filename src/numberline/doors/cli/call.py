@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
@@ -22,6 +21,8 @@ from numberline.doors.cli.token import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     from numberline.api.method import Method
@@ -132,6 +133,8 @@ def _address(home: Path | None, url: str | None) -> str:
 
 
 def _trust(home: Path | None, ca: Path | None, *, is_other: bool) -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415 - light commands go without it
+
     file = ca
     if file is None and not is_other:
         settings = settings_of(home)

@@ -58,7 +58,7 @@ def list_(
     from numberline.service.keys import list_keys  # noqa: PLC0415
 
     found = with_store(home, lambda store: list_keys(store, account_id))
-    rows = [(key.id, sorted(role.value for role in key.roles), text) for key, text in found]
+    rows = [(key.key_id, sorted(role.value for role in key.roles), key.description) for key in found]
     if as_json:
         print_json([{"key_id": id_, "roles": roles, "description": text} for id_, roles, text in rows])
         return
@@ -73,7 +73,7 @@ def revoke(
     """Revoke a key: tokens signed with it are refused from now on."""
     from numberline.service.keys import revoke_key  # noqa: PLC0415
 
-    if with_store(home, lambda store: revoke_key(store, key_id)) is False:
+    if not with_store(home, lambda store: revoke_key(store, key_id)):
         raise Trouble(f"There is no key {key_id}.")
     note(f"Key {key_id} is revoked.")
 

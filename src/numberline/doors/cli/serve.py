@@ -135,11 +135,12 @@ async def _prepare(settings: Settings) -> int:
 
 
 async def _load_catalog(store: Store) -> int:
-    from numberline.service.catalog_files import import_catalog, packaged_catalog  # noqa: PLC0415
+    from numberline.service.build_catalog import DATA_FOLDER  # noqa: PLC0415
+    from numberline.service.catalog_files import import_catalog  # noqa: PLC0415
 
     if (await store.read(lambda ask: ask.load_catalog())).regions:
         return 0
-    await import_catalog(store, packaged_catalog(), dry_run=False)
+    await import_catalog(store, DATA_FOLDER)
     return len((await store.read(lambda ask: ask.load_catalog())).regions)
 
 

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from numberline.doors.cli.home import RUNNING, read_json, write_json
-from numberline.doors.cli.terminal import Trouble, misused
+from numberline.doors.cli.terminal import Trouble, misused, note
 
 if TYPE_CHECKING:
     from numberline.doors.http.tls import Certificates
@@ -41,7 +39,7 @@ def _names(settings: Settings) -> list[str]:
 
 
 def start_server(settings: Settings, certificates: Certificates | None, on_ready: Callable[[], None]) -> None:
-    """Serve until told to stop, then end the command with the server's exit code."""
+    """Serve until told to stop, then return; Trouble when it would not start."""
     from numberline.doors.http.server import CannotListen, serve  # noqa: PLC0415
 
     os.environ.update(settings.to_environment())
@@ -64,10 +62,13 @@ def start_server(settings: Settings, certificates: Certificates | None, on_ready
             trusted_proxies=settings.trusted_proxies,
         )
     except CannotListen as error:
-        raise Trouble(f"{error} Choose another with --port.") from None
+        hint = " Choose another with --port." if "already" in error.reason else ""
+        raise Trouble(f"{error}{hint}") from None
     finally:
         _forget(running)
-    raise typer.Exit(code)
+    if code:
+        raise Trouble("The server did not start; the lines above tell why.", code)
+    note("Stopped.")
 
 
 def _forget(running: Path) -> None:

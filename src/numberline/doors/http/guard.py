@@ -34,8 +34,7 @@ log = logging.getLogger(__name__)
 
 _IDLE, _HEAD, _BODY = range(3)
 
-# A path, visible ASCII, no fragment. An absolute URI would let the target and the Host header disagree.
-_TARGET = re.compile(rb"/[!\"$-~]*")
+_SLASH = ord("/")
 _HOST = re.compile(rb"[0-9A-Za-z._~%\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
@@ -72,6 +71,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _IDLE
         # Raw bytes of the request being read; of a pipelined one, only those after the block it began in.
         self._received = 0
+        self._is_block_its_own = False  # whether the request began where a block began
+        self._good_host = b""
         self._began_at = 0.0  # loop time of its first byte, known once it has a deadline
         self._head_count = 0  # headers before the body, so that trailers show
         self._body = bytearray()
@@ -109,10 +110,15 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._phase == _IDLE:
             # Not left to the parser: blank lines ahead of a request start no message, yet are not free.
             self._phase = _HEAD
-            self._cancel_deadline()
+            self._is_block_its_own = True
+            if self._deadline is not None:
+                self._cancel_deadline()
         self._received += len(data)
         try:
-            self._feed(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._feed_without_upgrade(data, upgrade)
             if self._phase != _IDLE:
                 self._check_unfinished()
         except httptools.HttpParserError as error:
@@ -162,19 +168,25 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Hand the whole request to the application."""
         if self.parser.should_upgrade():
-            return  # comes again without the offer to upgrade, see _feed
+            if self.parser.get_method() == b"CONNECT":
+                raise Refused(400, "This is not a proxy.")
+            return  # comes again, see _feed_without_upgrade
         if len(self.headers) != self._head_count:
             raise Refused(400, "Trailers after a chunked body are not accepted.")
         if len(self.pipeline) >= limits.PIPELINED_REQUESTS:
             raise Refused(400, f"At most {limits.PIPELINED_REQUESTS} requests may wait on one connection.")
-        self._cancel_deadline()
+        if self._deadline is not None:
+            self._cancel_deadline()
         self._phase = _IDLE
         self._received = 0
+        self._is_block_its_own = False
         super().on_headers_complete()
-        self.cycle.body = self._body
-        super().on_message_complete()
+        cycle = self.cycle
+        cycle.body = self._body
+        cycle.more_body = False
+        cycle.message_event.set()
         if self._stopping:
-            self.cycle.keep_alive = False
+            cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         """Go on with what waits on this connection: the next request, a refusal, or the close."""
@@ -193,22 +205,22 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # Reading.
 
-    def _feed(self, data: bytes) -> None:
-        """Parse ``data``; an offer to upgrade the protocol is ignored, as HTTP allows.
+    def _feed_without_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+        """Ignore an offer to upgrade the protocol, as HTTP allows; ``data`` is the block it was found in.
 
         The parser takes such an offer as the end of HTTP on the connection and would drop the body (Java's
         client offers h2c with its first plain-text request). So the head is read once more without the offer,
         and then the rest.
         """
         while True:
+            data = self._head_without_upgrade() + data[upgrade.args[0] :]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             try:
                 self.parser.feed_data(data)
                 return
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = data[upgrade.args[0] :]
-                data = self._head_without_upgrade() + rest
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            except httptools.HttpParserUpgrade as another:
+                upgrade = another
 
     def _head_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
@@ -218,24 +230,25 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _check_head(self) -> None:
         """Raise ``Refused`` unless the head is within its limits and can be read in one way only."""
-        size = len(self.url)
+        # What came in one small block needs no adding up.
+        is_small = self._is_block_its_own and self._received <= limits.URL_BYTES
+        self._check_sizes(0 if is_small else self._head_bytes())
         hosts = codings = lengths = 0
         for name, value in self.headers:
-            size += len(name) + len(value) + 4
-            if name in _FRAMING:
-                if name == b"host":
-                    hosts += 1
-                    if not _HOST.fullmatch(value):
-                        raise Refused(400, "The Host header is not a host name.")
-                elif name == b"content-length":
-                    lengths += 1
-                    if int(value) > limits.REQUEST_BODY_BYTES:  # the parser took digits only
-                        raise _BODY_TOO_LARGE
-                else:
-                    codings += 1
-                    if value.lower() != b"chunked":
-                        raise Refused(400, "The only transfer encoding accepted is chunked.")
-        self._check_sizes(size)
+            if name not in _FRAMING:
+                continue
+            if name == b"host":
+                hosts += 1
+                self._check_host(value)
+            elif name == b"content-length":
+                lengths += 1
+                # The parser took digits only; int() would take offence at thousands of leading zeros.
+                if len(value) > 20 or int(value) > limits.REQUEST_BODY_BYTES:
+                    raise _BODY_TOO_LARGE
+            else:
+                codings += 1
+                if value.lower() != b"chunked":
+                    raise Refused(400, "The only transfer encoding accepted is chunked.")
         version = self.parser.get_http_version()
         if version != "1.1" and (version != "1.0" or codings):
             raise Refused(400, "Requests are HTTP/1.1, or HTTP/1.0 without a transfer encoding.")
@@ -243,8 +256,19 @@ class GuardedProtocol(HttpToolsProtocol):
             raise Refused(400, "A request has exactly one Host header.")
         if codings + lengths > 1:
             raise Refused(400, "A request states the length of its body once.")
-        if not _TARGET.fullmatch(self.url) or self.parser.get_method() == b"CONNECT":
+        # An absolute URI could contradict the Host header. Visible ASCII is the parser's own rule.
+        if self.url[0] != _SLASH or b"#" in self.url:
             raise Refused(400, "The request target is a path, with or without a query.")
+
+    def _check_host(self, value: bytes) -> None:
+        if value == self._good_host:
+            return
+        if not _HOST.fullmatch(value):
+            raise Refused(400, "The Host header is not a host name.")
+        self._good_host = value
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _check_sizes(self, head_bytes: int) -> None:
         if len(self.url) > limits.URL_BYTES:

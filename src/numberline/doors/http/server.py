@@ -35,7 +35,7 @@ from numberline.doors.http.tls import Certificates
 log = logging.getLogger(__name__)
 
 BACKLOG = 2_048
-_GRACEFUL_SECONDS = 7  # for requests under way; the rest is for the application's own shutdown
+_GRACEFUL_SECONDS = 6  # for requests under way; the rest is for the application's own shutdown
 
 
 class CannotListen(Exception):
@@ -234,12 +234,12 @@ def _metrics_in(directory: str) -> Iterator[None]:
 
 def _listen(host: str, port: int) -> list[socket.socket]:
     """A listening socket for each address ``host`` stands for."""
+    if not 0 <= port < 65_536:
+        raise CannotListen(port, "there is no such port")  # the resolver would take the remainder
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CannotListen(port, f"the host {host!r} is not known") from error
-    except OverflowError as error:
-        raise CannotListen(port, "there is no such port") from error
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     with ExitStack() as opened:

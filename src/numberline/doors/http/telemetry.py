@@ -104,14 +104,18 @@ def render_metrics() -> tuple[bytes, str]:
 _SECRET_KEY = re.compile(
     r"token|secret|api_?key|passw|passphrase|authorization|private_?key|cookie", re.IGNORECASE
 )
+# Logged text may come from callers, so every piece is bounded or possessive: the search is linear. A quoted value
+# ends at the first quote without a backslash, or with the text: of two readings, the one that masks more.
 _SECRET_TEXT = re.compile(
     r"""
-    (?P<pem>-----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z))
-    | (?P<jwt>\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?)
-    | (?P<bearer>\bBearer\s+)[^\s'",;]+
-    | (?P<name>[\w-]*(?:token|secret|api_?key|passw(?:or)?d|passphrase|authorization|private_?key)[\w-]*
-              \\*["']?\s*[=:]\s*)
-      (?!Bearer\b)(?:\\*"(?:[^"\\]|\\+.)*"|\\*'(?:[^'\\]|\\+.)*'|[^\s&,;'")}\]]+)
+    (?P<pem>-----BEGIN[ ][A-Z ]{0,40}PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]{0,40}PRIVATE[ ]KEY-----|\Z))
+    | (?P<jwt>(?<![\w-])eyJ[\w-]{4,}+\.[\w-]++(?:\.[\w-]*+)?)
+    | (?P<bearer>\bBearer\s{1,8}+)[\w.~+/=-]{8,}+
+    | (?P<name>
+        (?:token|secret|api_?key|passw(?:or)?d|passphrase|authorization|private_?key)[\w-]{0,32}+
+        \\{0,8}+["']?\s{0,8}+[=:]\s{0,8}+(?:(?:Bearer|Basic|Digest|Negotiate)\s{1,8}+)?
+      )
+      (?:\\{0,8}+"(?:[^"\\]++|\\++.?)*+"? | \\{0,8}+'(?:[^'\\]++|\\++.?)*+'? | [^\s&,;'")}\]]++)
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )

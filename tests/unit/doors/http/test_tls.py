@@ -1,10 +1,11 @@
 """Certificates: made once, made again when they must be, and never half-written."""
 
-import multiprocessing
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -156,18 +157,14 @@ def test_a_name_that_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
         ensure_certificates(tmp_path, [name])
 
 
-def start(home: Path, names: Sequence[str]) -> None:
-    ensure_certificates(home, names)
-
-
 def test_first_starts_at_the_same_time_agree(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("fork")
-    starts = [spawn.Process(target=start, args=(tmp_path, ["a.example"])) for _ in range(8)]
-    for process in starts:
-        process.start()
-    for process in starts:
-        process.join()
-    assert [process.exitcode for process in starts] == [0] * 8
+    start = (
+        "import sys, pathlib; from numberline.doors.http.tls import ensure_certificates;"
+        "ensure_certificates(pathlib.Path(sys.argv[1]), ['a.example'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    starts = [subprocess.Popen([sys.executable, "-c", start, tmp_path], env=environment) for _ in range(6)]
+    assert [process.wait() for process in starts] == [0] * 6
     assert shake_hands(ensure_certificates(tmp_path, ["a.example"]), "a.example") is not None
     assert {path.name for path in tmp_path.iterdir()} == {
         "ca.pem",
