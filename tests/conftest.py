@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import random
 import secrets
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
-from tests.kit.postgres import PostgresServer
+from tests.kit.postgres import PostgresServer, name_of
 from tests.kit.server import ServerProcess
 from tests.kit.world import Town, build_town
 
@@ -166,10 +168,45 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def town_template(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> dict[str, str]:
+    """The town, built once on each engine, to be copied: the URL of each."""
+    urls = {
+        "sqlite": f"sqlite:///{tmp_path_factory.mktemp('town') / 'numberline.db'}",
+        "postgres": postgres_server.create_database(),
+    }
+    for url in urls.values():
+        asyncio.run(_build_template(url))
+    return urls
+
+
+async def _build_template(url: str) -> None:
+    await migrate(url)
+    await (await build_town(open_store(url))).close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def town_url(
+    request: pytest.FixtureRequest,
+    town_template: dict[str, str],
+    postgres_server: PostgresServer,
+    tmp_path: Path,
+) -> Iterator[str]:
+    """A copy of the town's database on each engine in turn."""
+    template = town_template[request.param]
+    if request.param == "sqlite":
+        copy = tmp_path / "town.db"
+        shutil.copy(template.removeprefix("sqlite:///"), copy)
+        yield f"sqlite:///{copy}"
+        return
+    url = postgres_server.create_database(template=name_of(template))
+    yield url
+    postgres_server.drop(url)
+
+
 @pytest.fixture
-async def town(store_url: str) -> AsyncIterator[Town]:
-    """The town on each engine in turn."""
-    await migrate(store_url)
-    found = await build_town(open_store(store_url))
+async def town(town_url: str) -> AsyncIterator[Town]:
+    """The town, running, on each engine in turn."""
+    found = Town(open_store(town_url))
     yield found
     await found.close()

@@ -141,7 +141,7 @@ async def test_money_goes_in_and_out_down_to_the_credit_limit(store: Store) -> N
     assert refused.value.kind == errors.INSUFFICIENT_MONEY
     assert refused.value.sentence == "Insufficient money: 0.000001 USD needed, 0 available."
     assert (await show_account_record(store, account_id)).wallet.funds_micros == -3 * UNIT
-    assert (await store.read(audit, snapshot=True)).is_sound
+    assert (await audit(store)).is_clean
 
 
 async def test_sums_of_nothing_or_out_of_range(store: Store) -> None:
@@ -160,7 +160,7 @@ async def test_payments_at_once_all_count(store: Store) -> None:
     account_id = (await create_account(store, CLOCK, **ANN)).account_id
     await asyncio.gather(*(pay(store, account_id, UNIT) for _ in range(30)))
     assert (await show_account_record(store, account_id)).wallet.funds_micros == 30 * UNIT
-    assert (await store.read(audit, snapshot=True)).is_sound
+    assert (await audit(store)).is_clean
 
 
 async def test_accounts_opened_at_once_get_ids_of_their_own(store: Store) -> None:

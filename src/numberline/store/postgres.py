@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -80,6 +80,8 @@ class PostgresStore:
         self._url = url
         self._pool: Any = None
         self._opening = asyncio.Lock()
+        self._ids_connection: Any = None
+        self._fetching = asyncio.Lock()
         self._ids = _IdRanges(self)
 
     async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
@@ -126,28 +128,33 @@ class PostgresStore:
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
+        if self._ids_connection is not None:
+            await self._ids_connection.close()
+            self._ids_connection = None
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """Borrow a connection; what goes wrong inside is said in the store's terms."""
-        try:
+        with _translated():
             pool = await self._opened()
             async with pool.acquire() as connection:
                 yield connection
-        except StoreError:
-            raise
-        except (
-            asyncpg.DeadlockDetectedError,
-            asyncpg.SerializationError,
-            asyncpg.LockNotAvailableError,
-        ) as error:
-            raise StoreBusy(str(error)) from error
-        except asyncpg.IntegrityConstraintViolationError as error:
-            raise ConstraintViolated(error.constraint_name or str(error)) from error
-        except asyncpg.SyntaxOrAccessError:
-            raise  # a statement that makes no sense is a defect, not an outage
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise StoreUnavailable(str(error)) from error
+
+    async def fetch_ids(self, name: str, count: int) -> range:
+        """A range of ids, over a connection that no unit of work can hold.
+
+        Units of work ask for ids while they hold connections of the pool: when all of them are held, waiting for one
+        more would be waiting for each other.
+        """
+        with _translated():
+            async with self._fetching:
+                if self._ids_connection is None or self._ids_connection.is_closed():
+                    self._ids_connection = await asyncpg.connect(
+                        self._url, server_settings=_SERVER_SETTINGS, command_timeout=60
+                    )
+                arguments = _RESERVE.arguments("postgres", {"name_": name, "count_": count})
+                after = await self._ids_connection.fetchval(_RESERVE.text("postgres"), *arguments)
+        return range(after - count, after)
 
     async def _opened(self) -> Any:
         async with self._opening:
@@ -177,7 +184,7 @@ class _IdRanges:
             while len(taken) < count:
                 ranges = self._ranges.setdefault(name, [])
                 if not ranges:
-                    ranges.append(await self._fetch(name, max(ID_RANGE, count)))
+                    ranges.append(await self._store.fetch_ids(name, max(ID_RANGE, count)))
                 missing = count - len(taken)
                 taken += ranges[0][:missing]
                 ranges[0] = ranges[0][missing:]
@@ -185,8 +192,23 @@ class _IdRanges:
                     ranges.pop(0)
         return taken
 
-    async def _fetch(self, name: str, count: int) -> range:
-        async with self._store.connection() as connection:
-            arguments = _RESERVE.arguments("postgres", {"name_": name, "count_": count})
-            after = await connection.fetchval(_RESERVE.text("postgres"), *arguments)
-        return range(after - count, after)
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Say in the store's terms what asyncpg complains about."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (
+        asyncpg.DeadlockDetectedError,
+        asyncpg.SerializationError,
+        asyncpg.LockNotAvailableError,
+    ) as error:
+        raise StoreBusy(str(error)) from error
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConstraintViolated(error.constraint_name or str(error)) from error
+    except asyncpg.SyntaxOrAccessError:
+        raise  # a statement that makes no sense is a defect, not an outage
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(str(error)) from error

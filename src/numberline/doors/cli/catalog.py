@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from numberline.doors.cli.home import HomeOption, JsonOption, with_store
-from numberline.doors.cli.terminal import note, print_json, print_table, progress_bar, say
+from numberline.doors.cli.terminal import Trouble, counted, note, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from numberline.domain.catalog import Catalog
@@ -111,7 +111,7 @@ def _refuse(refused: CatalogRefused, as_json: bool) -> NoReturn:
     else:
         rows = ((p.file, p.line, p.text, p.sentence) for p in refused.problems)
         print_table(("File", "Line", "Text", "Problem"), rows)
-        note(f"Nothing is imported: {len(refused.problems)} problems.")
+        note(f"Nothing is imported: {counted(len(refused.problems), 'problem')}.")
     raise typer.Exit(1)
 
 
@@ -132,7 +132,9 @@ def _show_counts(catalog: Catalog, as_json: bool) -> None:
 def _show_country(catalog: Catalog, code: str, as_json: bool) -> None:
     from numberline.domain.money import format_amount  # noqa: PLC0415
 
-    country = catalog.country(code)
+    country = catalog.countries.get(code)
+    if country is None:
+        raise Trouble(f"The catalogue has no country {code}.")
     rows: list[tuple[Any, ...]] = []
     for category in catalog.categories_of(country.code):
         for region in catalog.regions_of(country.code, category):

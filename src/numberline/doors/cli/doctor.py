@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from numberline.doors.cli.home import HomeOption, JsonOption, with_store
-from numberline.doors.cli.terminal import print_json, print_table, say, spinner
+from numberline.doors.cli.terminal import counted, print_json, print_table, say, spinner
 
 if TYPE_CHECKING:
     from numberline.store.audit import AuditReport
@@ -33,7 +33,7 @@ def _print(report: AuditReport) -> None:
         say("Everything agrees.")
         return
     print_table(("Check", "Subject", "Finding"), ((f.check, f.subject, f.message) for f in report.findings))
-    say(f"{len(report.findings)} findings.")
+    say(f"{counted(len(report.findings), 'finding')}.")
 
 
 def _print_json(report: AuditReport) -> None:

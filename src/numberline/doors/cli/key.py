@@ -58,7 +58,7 @@ def list_(
     from numberline.service.keys import list_keys  # noqa: PLC0415
 
     found = with_store(home, lambda store: list_keys(store, account_id))
-    rows = [(key.key_id, sorted(role.value for role in key.roles), key.description) for key in found]
+    rows = [(key.id, sorted(role.value for role in key.roles), text) for key, text in found]
     if as_json:
         print_json([{"key_id": id_, "roles": roles, "description": text} for id_, roles, text in rows])
         return

@@ -48,7 +48,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, StoreUnavailable) or type(error).__module__.startswith(_DRIVERS):
         return f"The database cannot be used: {_first_line(error)}."
     if isinstance(error, Refusal):
-        return f"Refused: {_first_line(error)}."
+        return error.sentence
     if isinstance(error, OSError):
         return _of_system(error)
     if isinstance(error, ValueError) and text:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from numberline.doors.cli.home import HomeOption, JsonOption, with_store
-from numberline.doors.cli.terminal import misused, note, print_json, print_table, progress_bar, say
+from numberline.doors.cli.terminal import counted, misused, note, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from numberline.domain.catalog import Catalog
@@ -24,16 +24,14 @@ SHOWN_PROBLEMS: Final = 50
 @app.command()
 def add(
     first: Annotated[str, typer.Argument(help="The first number, international.")],
+    region: Annotated[int, typer.Option("--region", min=1, help="The region's id; `catalog show US` tells it.")],
     last: Annotated[str | None, typer.Argument(help="The last number; the first alone unless told.")] = None,
-    region: Annotated[int, typer.Option("--region", min=1, help="The region's id.")] = 0,
     tier: Annotated[str, typer.Option("--tier", help="A price tier of its own.")] = "",
     home: HomeOption = None,
 ) -> None:
     """Add one range of numbers to a region."""
     from numberline.service.stock import ImportRefused, add_range  # noqa: PLC0415 - heavy parts on demand
 
-    if not region:
-        misused("Say which region the numbers belong to: --region ID; `catalog show US` lists them.")
     ends = _number(first), _number(last or first)
 
     async def work(store: Store) -> ImportResult:
@@ -44,7 +42,7 @@ def add(
     except ImportRefused as refused:
         _print_problems(refused.problems)
         raise typer.Exit(1) from None
-    say(f"{result.numbers:,} numbers are in stock now.")
+    say(f"Added: {counted(result.numbers, 'number')}.")
 
 
 @app.command("import")
@@ -161,10 +159,10 @@ def _print_problems(problems: Sequence[Problem], head: str = "Problem") -> None:
 
 def _outcome(plan: ImportPlan, result: ImportResult | None) -> str:
     if plan.problems:
-        return f"Nothing is imported: {len(plan.problems):,} problems."
+        return f"Nothing is imported: {counted(len(plan.problems), 'problem')}."
     if result is None:
-        return f"{plan.numbers:,} numbers would be added: this was a dry run."
-    return f"{result.numbers:,} numbers are added."
+        return f"{counted(plan.numbers, 'number')} would be added: this was a dry run."
+    return f"Imported: {counted(result.numbers, 'number')}."
 
 
 def _print_plan_json(plan: ImportPlan, *, is_done: bool) -> None:

@@ -46,6 +46,11 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 problem`, `2,000 problems`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def note(text: str) -> None:
     """Print a line beside the result."""
     typer.echo(text, err=True)
@@ -77,9 +82,14 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, title
         table.add_column(head, justify="right" if is_figures else "left", overflow="fold")
     for row in found:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
     # A pipe has no width: whoever reads it wants whole lines.
-    console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
-    console.print(table)
+    console = Console(width=_PIPE_WIDTH)
+    with console.capture() as drawn:
+        console.print(table)
+    say("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 @contextmanager

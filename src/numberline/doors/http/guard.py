@@ -58,6 +58,24 @@ class GuardedProtocol(HttpToolsProtocol):
     ``domain.limits``.
     """
 
+    # Slots, since CPython keeps an object's attributes the fast way only up to thirty, and uvicorn uses nearly all.
+    __slots__ = (
+        "_began_at",
+        "_body",
+        "_deadline",
+        "_drain",
+        "_good_host",
+        "_head_count",
+        "_is_block_its_own",
+        "_linger",
+        "_phase",
+        "_received",
+        "_refusal",
+        "_stopping",
+        "_swallowed",
+        "_taken_bytes",
+    )
+
     head_seconds = limits.REQUEST_HEAD_SECONDS
     body_seconds = limits.REQUEST_BODY_SECONDS
     drain_seconds = limits.RESPONSE_DRAIN_SECONDS
@@ -231,7 +249,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         """Raise ``Refused`` unless the head is within its limits and can be read in one way only."""
         # What came in one small block needs no adding up.
-        is_small = self._is_block_its_own and self._received <= limits.URL_BYTES
+        is_small = self._is_block_its_own and self._received <= limits.REQUEST_HEAD_BYTES
         self._check_sizes(0 if is_small else self._head_bytes())
         hosts = codings = lengths = 0
         for name, value in self.headers:
