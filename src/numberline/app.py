@@ -64,7 +64,9 @@ async def open_and_close(services: Services, url: str) -> AsyncIterator[None]:
 def create_server_app(settings: Settings, clock: Clock) -> ASGIApp:
     """The whole server as an ASGI application, which opens and closes its parts with its lifespan."""
     services = compose(settings, clock)
-    return create_app(services, Dispatcher(services, REGISTRY), REGISTRY, lifespan=_lifespan(services, settings))
+    return create_app(
+        services, Dispatcher(services, REGISTRY), REGISTRY, lifespan=_lifespan(services, settings)
+    )
 
 
 def create_app_from_environment() -> ASGIApp:

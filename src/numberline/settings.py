@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource
 from pydantic_settings import SettingsConfigDict as Config
 
@@ -79,6 +78,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over file."""
+        del dotenv_settings, file_secret_settings  # a second way to say the same would only surprise
         assert isinstance(init_settings, InitSettingsSource), "pydantic-settings hands over what was given"
         said = _read_file(init_settings.init_kwargs["home"])
         known = {name: value for name, value in said.items() if name in cls.model_fields}
@@ -113,7 +113,9 @@ class Settings(BaseSettings):
     @field_validator("host_names", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("certificate", "private_key")
     @classmethod
@@ -239,9 +241,10 @@ _SAYS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
 }
 
 
-def _sentence(problem: ErrorDetails, given: Mapping[str, Any], home: Path) -> str:
+def _sentence(problem: Any, given: Mapping[str, Any], home: Path) -> str:
     name = str(problem["loc"][0])
-    says = _SAYS.get(problem["type"], lambda _: problem["msg"])(problem.get("ctx", {}))
+    say = _SAYS.get(problem["type"])
+    says = say(problem.get("ctx", {})) if say else f"is not right: {problem['msg']}"
     variable = PREFIX + name.upper()
     if name in given:
         return f"--{name.replace('_', '-')} {says}."

@@ -22,7 +22,7 @@ class ServerProcess:
 
     The port stays the same when the server is started again after stop() or kill9(), and so do its files in `home`:
     the certificate authority, the first account's credentials and, without `database`, the SQLite file.
-    `options` go to the command line, `environment` adds to ours.
+    `options` go to the command line, `environment` adds to ours, `module` is run in place of the product's own.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class ServerProcess:
         options: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
         port: int | None = None,
+        module: str = "numberline",
     ) -> None:
         self.home = home
         self.port = port or free_port()
@@ -42,6 +43,7 @@ class ServerProcess:
         self._arguments += ["--database", database] if database else []
         self._arguments += options
         self._environment = environment or {}
+        self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._leash: Leash | None = None
 
@@ -93,7 +95,7 @@ class ServerProcess:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "numberline", *self._arguments],
+                [sys.executable, "-m", self._module, *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -95,7 +95,9 @@ async def test_values_survive(store: Store, tmp_path: Path) -> None:
     }
     assert Rule("US", "GEOGRAPHIC", 101, False, True, True, "LOCAL", "RU", True, True) in rows.rules
     await export_catalog(store, tmp_path / "out")
-    assert (tmp_path / "out" / "taxes.csv").read_text() == "billing_country,rate_percent\nBB,17.5\nDE,19\nUS,8.8875\n"
+    assert (
+        tmp_path / "out" / "taxes.csv"
+    ).read_text() == "billing_country,rate_percent\nBB,17.5\nDE,19\nUS,8.8875\n"
 
 
 async def test_the_packaged_catalogue_and_the_demo_world_round_trip(store: Store, tmp_path: Path) -> None:
@@ -128,7 +130,10 @@ async def test_a_missing_file_leaves_its_part_alone_and_regions_stay(store: Stor
     assert diff.files == {"regions.csv": FileDiff(0, 1, 0), "taxes.csv": FileDiff(1, 1, 2)}
     rows = await rows_of(store)
     assert rows.tax_ppm == {"DE": 160_000, "FR": 200_000}
-    assert {region.id: region.name_en for region in rows.regions} == {101: 'New York, "the" City', 102: "Deutschland"}
+    assert {region.id: region.name_en for region in rows.regions} == {
+        101: 'New York, "the" City',
+        102: "Deutschland",
+    }
     assert len(rows.prices) == 2
 
 
@@ -139,7 +144,11 @@ async def test_a_region_with_stock_stays_what_it_is(store: Store, tmp_path: Path
     with pytest.raises(CatalogRefused) as refused:
         await import_catalog(store, write(tmp_path / "next", regions=moved))
     (problem,) = refused.value.problems
-    assert (problem.file, problem.line, problem.sentence) == ("regions.csv", 3, "Region 102 has stock of DE MOBILE.")
+    assert (problem.file, problem.line, problem.sentence) == (
+        "regions.csv",
+        3,
+        "Region 102 has stock of DE MOBILE.",
+    )
 
 
 async def test_imports_at_once_do_not_lose_each_others_parts(store: Store, tmp_path: Path) -> None:

@@ -52,7 +52,11 @@ async def accounts_are_as_told(store: Store, world: DemoWorld) -> None:
     assert records["demo-poor"].wallet.funds_micros == 10_000
     assert [name for name, record in records.items() if record.account.is_frozen] == ["demo-frozen"]
     assert {record.account.currency for record in records.values()} == {"USD", "EUR", "RUB", "KZT"}
-    for name, status in {"demo-ru": "REQUIRED", "demo-ru-progress": "IN_PROGRESS", "demo-ru-verified": "VERIFIED"}.items():
+    for name, status in {
+        "demo-ru": "REQUIRED",
+        "demo-ru-progress": "IN_PROGRESS",
+        "demo-ru-verified": "VERIFIED",
+    }.items():
         buyer = await store.read(lambda ask, name=name: ask.find_buyer(world.accounts[name]))  # type: ignore[misc]
         assert buyer.verification("RU").status == status
 
@@ -77,7 +81,9 @@ async def keys_are_as_told(store: Store, world: DemoWorld) -> None:
         found = await store.read(lambda ask, file=file: ask.find_caller(file.key_id, file.account_id))  # type: ignore[misc]
         assert found is not None, name
         signed = jwt.encode({"iss": name}, file.private_key, algorithm="RS256")
-        assert jwt.decode(signed, found[0].public_key_pem, algorithms=["RS256"], options={"verify_iss": False})
+        assert jwt.decode(
+            signed, found[0].public_key_pem, algorithms=["RS256"], options={"verify_iss": False}
+        )
 
 
 async def addresses_serve_berlin(store: Store, world: DemoWorld) -> None:

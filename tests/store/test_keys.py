@@ -59,7 +59,12 @@ async def test_a_new_key_signs_what_the_stored_half_verifies(store: Store) -> No
     account_id = await an_account(store)
     file = await create_key(store, CLOCK, account_id, OWNER, description="laptop")
     assert (file.account_id, file.account_email) == (account_id, "ann@example.com")
-    assert set(msgspec.json.decode(file.to_json())) == {"account_email", "account_id", "key_id", "private_key"}
+    assert set(msgspec.json.decode(file.to_json())) == {
+        "account_email",
+        "account_id",
+        "key_id",
+        "private_key",
+    }
     ((key, description),) = await list_keys(store, account_id)
     assert (key.id, key.roles, description) == (file.key_id, OWNER, "laptop")
     assert b"PRIVATE" not in key.public_key_pem

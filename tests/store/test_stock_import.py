@@ -62,7 +62,9 @@ async def store(store_url: str) -> AsyncIterator[Store]:
     await opened.close()
 
 
-def us(first: int, last: int | None = None, *, line: int = 2, tier: str = "", region_id: int = 101) -> StockLine:
+def us(
+    first: int, last: int | None = None, *, line: int = 2, tier: str = "", region_id: int = 101
+) -> StockLine:
     return StockLine("US", "GEOGRAPHIC", region_id, tier, first, first if last is None else last, line)
 
 
@@ -123,13 +125,20 @@ async def test_ranges_singles_and_tiers_become_blocks(store: Store) -> None:
     ]
     plan = await plan_import(store, await catalog_of(store), lines)
     assert not plan.problems
-    assert [(change.region_id, change.tier, change.numbers, change.new_blocks) for change in plan.changes] == [
+    assert [
+        (change.region_id, change.tier, change.numbers, change.new_blocks) for change in plan.changes
+    ] == [
         (101, "", 3001, 4),
         (101, "gold", 1, 1),
         (102, "", 100, 1),
     ]
     result = await apply_import(store, plan, progress=lambda done, total: seen.append((done, total)))
-    assert (result.numbers, result.blocks_added, result.blocks_changed, result.offers_added) == (3102, 6, 0, 3)
+    assert (result.numbers, result.blocks_added, result.blocks_changed, result.offers_added) == (
+        3102,
+        6,
+        0,
+        3,
+    )
     assert seen[-1] == (3102, 3102)
     assert seen == sorted(seen)
     assert await free_numbers(store) == {
@@ -148,7 +157,9 @@ async def test_a_second_import_fills_the_blocks_of_the_first(store: Store) -> No
     await bring_in(store, us(FIRST + 100, FIRST + 199))
     await rent(store, FIRST + 150)
     catalog = await catalog_of(store)
-    plan = await plan_import(store, catalog, [us(FIRST + 200, FIRST + 1999, line=2), us(FIRST, FIRST + 99, line=3)])
+    plan = await plan_import(
+        store, catalog, [us(FIRST + 200, FIRST + 1999, line=2), us(FIRST, FIRST + 99, line=3)]
+    )
     assert [(change.numbers, change.new_blocks) for change in plan.changes] == [(1900, 1)]
     result = await apply_import(store, plan)
     assert (result.blocks_added, result.blocks_changed, result.offers_added) == (1, 1, 0)
@@ -157,7 +168,9 @@ async def test_a_second_import_fills_the_blocks_of_the_first(store: Store) -> No
     assert catalog.revision < (await catalog_of(store)).revision
 
 
-async def test_numbers_in_stock_are_refused_by_line_whether_free_rented_or_in_another_tier(store: Store) -> None:
+async def test_numbers_in_stock_are_refused_by_line_whether_free_rented_or_in_another_tier(
+    store: Store,
+) -> None:
     await bring_in(store, us(FIRST, FIRST + 9), us(FIRST + 20, line=3, tier="gold"))
     await rent(store, FIRST + 5)
     lines = [
@@ -213,7 +226,10 @@ async def test_more_than_a_thousand_in_a_thousand_cannot_be(store: Store) -> Non
         (us(FIRST, region_id=104), "Region 104 (United States) is US TOLLFREE, not US GEOGRAPHIC."),
         (us(FIRST, FIRST - 1), "The first number is greater than the last."),
         (us(FIRST, FIRST * 10), "The first and the last number differ in length."),
-        (us(FIRST, FIRST + 100_000_000), "The range holds 100,000,001 numbers; 100,000,000 is the most a line may add."),
+        (
+            us(FIRST, FIRST + 100_000_000),
+            "The range holds 100,000,001 numbers; 100,000,000 is the most a line may add.",
+        ),
     ],
 )
 async def test_lines_that_make_no_sense(sqlite_url: str, line: StockLine, sentence: str) -> None:
@@ -290,7 +306,9 @@ async def test_of_two_imports_at_once_one_wins(store: Store) -> None:
 
 async def test_imports_at_once_that_do_not_touch_all_succeed(store: Store) -> None:
     catalog = await catalog_of(store)
-    plans = [await plan_import(store, catalog, [us(FIRST + 100 * i, FIRST + 100 * i + 99)]) for i in range(12)]
+    plans = [
+        await plan_import(store, catalog, [us(FIRST + 100 * i, FIRST + 100 * i + 99)]) for i in range(12)
+    ]
     results = await asyncio.gather(*(apply_import(store, plan) for plan in plans))
     assert sum(result.numbers for result in results) == 1200
     assert sum(result.offers_added for result in results) == 1
@@ -341,8 +359,12 @@ def spans(first: int, last: int) -> st.SearchStrategy[list[tuple[int, int, str]]
 
 
 @given(spans(5_000, 15_000))
-def test_pieces_are_exactly_the_numbers_of_the_lines_that_stay(given_spans: list[tuple[int, int, str]]) -> None:
-    lines = [us(first, first + more, line=line, tier=tier) for line, (first, more, tier) in enumerate(given_spans)]
+def test_pieces_are_exactly_the_numbers_of_the_lines_that_stay(
+    given_spans: list[tuple[int, int, str]],
+) -> None:
+    lines = [
+        us(first, first + more, line=line, tier=tier) for line, (first, more, tier) in enumerate(given_spans)
+    ]
     kept, problems = without_overlaps(lines)
     assert {line.line for line in kept} | {problem.line for problem in problems} == set(range(len(lines)))
     assert not {line.line for line in kept} & {problem.line for problem in problems}
@@ -364,7 +386,9 @@ def test_pieces_are_exactly_the_numbers_of_the_lines_that_stay(given_spans: list
 
 @given(spans(5_000, 40_000), st.integers(1, 7))
 def test_chunks_hold_every_prefix_once(given_spans: list[tuple[int, int, str]], size: int) -> None:
-    kept, _ = without_overlaps([us(first, first + more, line=i) for i, (first, more, _) in enumerate(given_spans)])
+    kept, _ = without_overlaps(
+        [us(first, first + more, line=i) for i, (first, more, _) in enumerate(given_spans)]
+    )
     chunks = list(prefix_chunks(kept, size))
     found = [prefix for chunk in chunks for prefix in chunk]
     wanted = {number // 1000 for line in kept for number in range(line.first, line.last + 1)}

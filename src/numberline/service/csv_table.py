@@ -74,13 +74,19 @@ class Table:
 
     def _records(self) -> Iterator[tuple[int, str]]:
         """Every line that says something, with its number."""
-        for line in as_text(self._stream):
-            self.line_count += 1
-            text = line.rstrip("\r\n")
-            if self.line_count == 1:
-                text = text.removeprefix(_BYTE_ORDER_MARK)
-            if text.strip() and not _REMARK.match(text):
-                yield self.line_count, text
+        stream = as_text(self._stream)
+        try:
+            for line in stream:
+                self.line_count += 1
+                text = line.rstrip("\r\n")
+                if self.line_count == 1:
+                    text = text.removeprefix(_BYTE_ORDER_MARK)
+                if text.strip() and not ("#" in text and _REMARK.match(text)):
+                    yield self.line_count, text
+        finally:
+            # Whoever opened the bytes closes them.
+            if isinstance(stream, io.TextIOWrapper) and stream is not self._stream:
+                stream.detach()
 
     def _columns(self, number: int, text: str, delimiter: str) -> list[str | None] | None:
         """The known name of each column; None, with problems reported, when the header will not do."""
@@ -110,6 +116,8 @@ class Table:
         return TableRow(number, text, values)
 
     def _cells(self, number: int, text: str, delimiter: str) -> list[str] | None:
+        if '"' not in text:
+            return [cell.strip() for cell in text.split(delimiter)]
         try:
             cells = next(csv.reader([text], delimiter=delimiter, strict=True))
         except csv.Error:

@@ -34,7 +34,8 @@ from numberline.domain.verification import IN_PROGRESS, VERIFIED, Verification
 from numberline.service.accounts import NewAccount, open_account, pay_in
 from numberline.service.catalog_files import DATA_FOLDER, merge_files, packaged_catalog, read_catalog
 from numberline.service.keys import KeyPair, ServiceAccountFile, generate_pair, service_account_file
-from numberline.service.stock import ImportRefused, StockLine, add_stock, read_stock_csv
+from numberline.service.stock import ImportRefused, StockLine, read_stock_csv
+from numberline.service.stock_adding import add_stock
 from numberline.store.contract import Store
 from numberline.store.transaction import Transaction
 

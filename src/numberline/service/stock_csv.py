@@ -41,6 +41,8 @@ _TWO_NUMBERS: Final = re.compile(r"\+?[0-9]{9,}[-/]+\+?[0-9]+", re.ASCII)
 _TRUNK_ZERO: Final = re.compile(r"[0-9]\(0\)", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 _DIGITS_MIN, _DIGITS_MAX = 4, 15
+# Most numbers of most files; the rest of this page is for the others.
+_PLAIN: Final = re.compile(r"[1-9][0-9]{3,14}", re.ASCII)
 
 
 class StockFile(msgspec.Struct, frozen=True):
@@ -108,6 +110,8 @@ def _region_id(text: str) -> int:
 
 def read_number(text: str) -> int:
     """Read one phone number in international form; raises `Damaged` unless its digits are certain."""
+    if _PLAIN.fullmatch(text):
+        return int(text)
     plain = _bare(text)
     if not plain:
         raise Damaged("the number is missing.")

@@ -81,7 +81,6 @@ class PostgresStore:
         self._pool: Any = None
         self._opening = asyncio.Lock()
         self._ids_connection: Any = None
-        self._fetching = asyncio.Lock()
         self._ids = _IdRanges(self)
 
     async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
@@ -144,16 +143,15 @@ class PostgresStore:
         """A range of ids, over a connection that no unit of work can hold.
 
         Units of work ask for ids while they hold connections of the pool: when all of them are held, waiting for one
-        more would be waiting for each other.
+        more would be waiting for each other. One call at a time.
         """
         with _translated():
-            async with self._fetching:
-                if self._ids_connection is None or self._ids_connection.is_closed():
-                    self._ids_connection = await asyncpg.connect(
-                        self._url, server_settings=_SERVER_SETTINGS, command_timeout=60
-                    )
-                arguments = _RESERVE.arguments("postgres", {"name_": name, "count_": count})
-                after = await self._ids_connection.fetchval(_RESERVE.text("postgres"), *arguments)
+            if self._ids_connection is None or self._ids_connection.is_closed():
+                self._ids_connection = await asyncpg.connect(
+                    self._url, server_settings=_SERVER_SETTINGS, command_timeout=60
+                )
+            arguments = _RESERVE.arguments("postgres", {"name_": name, "count_": count})
+            after = await self._ids_connection.fetchval(_RESERVE.text("postgres"), *arguments)
         return range(after - count, after)
 
     async def _opened(self) -> Any:

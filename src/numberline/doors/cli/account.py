@@ -31,7 +31,8 @@ def create(
         str, typer.Option("--credit-limit", help="What it may owe, such as 50 or 12.50.")
     ] = "0",
     rental_limit: Annotated[
-        int | None, typer.Option("--rental-limit", min=0, help="How many numbers it may hold; no limit unless told.")
+        int | None,
+        typer.Option("--rental-limit", min=0, help="How many numbers it may hold; no limit unless told."),
     ] = None,
     active: Annotated[bool, typer.Option(help="Whether it may use the API.")] = True,
     api_key: Annotated[bool, typer.Option("--api-key", help="Make an API key as well, shown once.")] = False,
@@ -85,7 +86,9 @@ def credit(
     amount_micros = _micros(amount)
     wallet = with_store(
         home,
-        lambda store: credit_account(store, SystemClock(), account_id, amount_micros, actor=_actor(), note=note),
+        lambda store: credit_account(
+            store, SystemClock(), account_id, amount_micros, actor=_actor(), note=note
+        ),
     )
     if as_json:
         print_json({"account_id": account_id, "balance": format_amount(wallet.funds_micros)})

@@ -43,7 +43,9 @@ def call(
     credentials: CredentialsOption = None,
     account: AccountOption = None,
     raw: Annotated[bool, typer.Option("--json", help="Print the answer as it came.")] = False,
-    wants_help: Annotated[bool, typer.Option("--help", "-h", help="Show this, or a method's parameters.")] = False,
+    wants_help: Annotated[
+        bool, typer.Option("--help", "-h", help="Show this, or a method's parameters.")
+    ] = False,
 ) -> None:
     """Call a method of the API; exit code 1 when it answers an error.
 

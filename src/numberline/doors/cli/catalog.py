@@ -73,7 +73,9 @@ def export(
 
 @app.command()
 def show(
-    country: Annotated[str | None, typer.Argument(help="A country's code; none shows how much there is.")] = None,
+    country: Annotated[
+        str | None, typer.Argument(help="A country's code; none shows how much there is.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,7 +108,10 @@ def _show_diff(diff: CatalogDiff, dry_run: bool, as_json: bool) -> None:
 def _refuse(refused: CatalogRefused, as_json: bool) -> NoReturn:
     if as_json:
         print_json(
-            [{"file": p.file, "line": p.line, "text": p.text, "problem": p.sentence} for p in refused.problems]
+            [
+                {"file": p.file, "line": p.line, "text": p.text, "problem": p.sentence}
+                for p in refused.problems
+            ]
         )
     else:
         rows = ((p.file, p.line, p.text, p.sentence) for p in refused.problems)
@@ -139,7 +144,11 @@ def _show_country(catalog: Catalog, code: str, as_json: bool) -> None:
     for category in catalog.categories_of(country.code):
         for region in catalog.regions_of(country.code, category):
             price = catalog.first_price(region)
-            fees = (format_amount(price.setup_micros), format_amount(price.monthly_micros)) if price else ("", "")
+            fees = (
+                (format_amount(price.setup_micros), format_amount(price.monthly_micros))
+                if price
+                else ("", "")
+            )
             rows.append((category, region.id, region.state, region.area_code, region.name_en, *fees))
     heads = ("Category", "Region", "State", "Area code", "Name", "Set-up", "Month")
     if as_json:

@@ -106,7 +106,9 @@ async def _make_way(settings: Settings) -> None:
     if revision is not None and await _is_used(settings):
         where = settings.masked()["database"]
         if started.exists():
-            raise Trouble(f"A first start was cut short and left its half in {where}: give an empty database.")
+            raise Trouble(
+                f"A first start was cut short and left its half in {where}: give an empty database."
+            )
         raise Trouble(
             f"{where} is in use and has no demo world: `{command('serve', settings.home)}` serves it,"
             " `up` wants a home and a database of its own."

@@ -27,7 +27,9 @@ RUNNING: Final = "running.json"
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="The server's folder; .numberline here unless told.", envvar="NUMBERLINE_HOME"),
+    typer.Option(
+        "--home", help="The server's folder; .numberline here unless told.", envvar="NUMBERLINE_HOME"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DatabaseOption = Annotated[

@@ -78,4 +78,3 @@ def _tell(error: Exception) -> int:
     sentence, code = describe(error)
     note(sentence)
     return code
-

@@ -85,7 +85,9 @@ def serve(
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 8443 unless told.")] = None,
     processes: Annotated[int | None, typer.Option("--processes", help="Processes that serve.")] = None,
     database: DatabaseOption = None,
-    plain_http: Annotated[bool, typer.Option("--plain-http", help="HTTP, behind a proxy that does HTTPS.")] = False,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="HTTP, behind a proxy that does HTTPS.")
+    ] = False,
 ) -> None:
     """Serve what `numberline init` has set up."""
     from numberline.doors.cli.start import certificates_of, start_server  # noqa: PLC0415

@@ -24,7 +24,9 @@ SHOWN_PROBLEMS: Final = 50
 @app.command()
 def add(
     first: Annotated[str, typer.Argument(help="The first number, international.")],
-    region: Annotated[int, typer.Option("--region", min=1, help="The region's id; `catalog show US` tells it.")],
+    region: Annotated[
+        int, typer.Option("--region", min=1, help="The region's id; `catalog show US` tells it.")
+    ],
     last: Annotated[str | None, typer.Argument(help="The last number; the first alone unless told.")] = None,
     tier: Annotated[str, typer.Option("--tier", help="A price tier of its own.")] = "",
     home: HomeOption = None,
@@ -77,7 +79,8 @@ def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
     found = with_store(home, work)
     heads = ("Country", "Category", "Region", "Name", "Tier", "Blocks", "Numbers", "Free")
     rows = [
-        (s.country, s.category, s.region_id, s.region_name, s.tier, s.blocks, s.stocked, s.free) for s in found
+        (s.country, s.category, s.region_id, s.region_name, s.tier, s.blocks, s.stocked, s.free)
+        for s in found
     ]
     if as_json:
         print_json([dict(zip(map(str.lower, heads), row, strict=True)) for row in rows])
@@ -141,7 +144,8 @@ def _read(file: Path, tell: Progress) -> StockFile:
 def _print_plan(plan: ImportPlan) -> None:
     heads = ("Country", "Category", "Region", "Name", "Tier", "Numbers", "New blocks")
     rows = [
-        (c.country, c.category, c.region_id, c.region_name, c.tier, c.numbers, c.new_blocks) for c in plan.changes
+        (c.country, c.category, c.region_id, c.region_name, c.tier, c.numbers, c.new_blocks)
+        for c in plan.changes
     ]
     if rows:
         print_table(heads, rows)

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
-
-_PIPE_WIDTH: Final = 1_000
 
 
 class Trouble(Exception):
@@ -62,13 +60,26 @@ def print_json(value: Any) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print rows under heads; columns of figures are set to the right."""
+    """Print rows under heads, if there are any; columns of figures are set to the right."""
+    found = [list(row) for row in rows]
+    figures = [
+        bool(found) and all(isinstance(row[place], int | float) for row in found)
+        for place in range(len(heads))
+    ]
+    cells = [["" if cell is None else str(cell) for cell in row] for row in found]
+    if sys.stdout.isatty():
+        _draw_table(heads, cells, figures, title)
+    else:
+        _write_table(heads, cells, figures, title)
+
+
+def _draw_table(heads: Sequence[str], cells: list[list[str]], figures: list[bool], title: str | None) -> None:
+    """A table as wide as the terminal."""
     from rich import box  # noqa: PLC0415 - light commands go without Rich
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    found = [list(row) for row in rows]
     table = Table(
         box=box.SIMPLE_HEAD,
         title=title,
@@ -77,19 +88,27 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, title
         pad_edge=False,
         show_header=any(heads),
     )
-    for place, head in enumerate(heads):
-        is_figures = bool(found) and all(isinstance(row[place], int | float) for row in found)
-        table.add_column(head, justify="right" if is_figures else "left", overflow="fold")
-    for row in found:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    if sys.stdout.isatty():
-        Console().print(table)
-        return
-    # A pipe has no width: whoever reads it wants whole lines.
-    console = Console(width=_PIPE_WIDTH)
-    with console.capture() as drawn:
-        console.print(table)
-    say("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    for head, is_figure in zip(heads, figures, strict=True):
+        table.add_column(head, justify="right" if is_figure else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _write_table(
+    heads: Sequence[str], cells: list[list[str]], figures: list[bool], title: str | None
+) -> None:
+    """Whole lines, however long: a pipe has no width."""
+    table = [list(heads), *cells] if any(heads) else cells
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [title] if title else []
+    for row in table:
+        columns = zip(row, widths, figures, strict=True)
+        line = "  ".join(
+            cell.rjust(width) if is_figure else cell.ljust(width) for cell, width, is_figure in columns
+        )
+        lines.append(line.rstrip())
+    say("\n".join(lines))
 
 
 @contextmanager

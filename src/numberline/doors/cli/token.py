@@ -14,7 +14,9 @@ TTL_SECONDS = 60
 
 CredentialsOption = Annotated[
     Path | None,
-    typer.Option("--credentials", help="A key file in the SDKs' format; the home's credentials.json unless told."),
+    typer.Option(
+        "--credentials", help="A key file in the SDKs' format; the home's credentials.json unless told."
+    ),
 ]
 AccountOption = Annotated[
     int | None,
@@ -26,7 +28,9 @@ def token(
     home: HomeOption = None,
     credentials: CredentialsOption = None,
     account: AccountOption = None,
-    ttl: Annotated[int, typer.Option("--ttl", min=1, max=3_600, help="Seconds until it expires.")] = TTL_SECONDS,
+    ttl: Annotated[
+        int, typer.Option("--ttl", min=1, max=3_600, help="Seconds until it expires.")
+    ] = TTL_SECONDS,
 ) -> None:
     """Print a signed token for the Authorization header."""
     say(sign_token(read_credentials(home, credentials), account, ttl))

@@ -56,20 +56,26 @@ def greeting(settings: Settings, demo: Demo) -> str:
     home = settings.home
     node = settings.base_url.split("://", 1)[1]
     ca, credentials = shlex.quote(shown(home / "ca.pem")), shown(home / CREDENTIALS)
-    trust = "" if settings.plain_http else f" --cacert {ca}"
-    parts = [
-        f"Numberline is ready at {settings.base_url}\n",
-        f"{demo.numbers:,} numbers are in stock, and {len(demo.accounts)} accounts have their keys in"
-        f" {shown(home / 'keys')}. Ctrl-C stops it; what you did is kept.\n",
-        "Buy a number from another terminal:\n",
-        f'curl{trust} -H "Authorization: Bearer $({command("token", home)})" \\\n'
-        f"  -H 'Content-Type: application/json' -d '{{}}' \\\n"
-        f"  '{settings.base_url}/platform_api/AttachPhoneNumber?{_QUERY}'\n",
-        f"{command('call GetPhoneNumbers', home)}\n",
-    ]
-    if not settings.plain_http:
-        parts += ["With the SDKs of the vendor:\n", _python(ca, credentials, node), _node(ca, credentials, node)]
-    return "\n".join(parts)
+    text = f"""\
+Numberline is ready at {settings.base_url}
+
+{demo.numbers:,} numbers are in stock; {len(demo.accounts)} accounts have play money, and their keys are in \
+{shown(home / "keys")}.
+Ctrl-C stops the server; what you did is kept.
+
+Buy a number from another terminal in this folder:
+
+curl{"" if settings.plain_http else f" --cacert {ca}"} \\
+  -H "Authorization: Bearer $({command("token", home)})" \\
+  -H 'Content-Type: application/json' -d '{{}}' \\
+  '{settings.base_url}/platform_api/AttachPhoneNumber?{_QUERY}'
+
+{command("call GetPhoneNumbers", home)}
+"""
+    if settings.plain_http:
+        return text
+    sdks = _python(ca, credentials, node), _node(ca, credentials, node)
+    return "\n".join((text, "With the vendor's SDKs:\n", *sdks))
 
 
 def _python(ca: str, credentials: str, node: str) -> str:
@@ -88,6 +94,6 @@ def _node(ca: str, credentials: str, node: str) -> str:
 NODE_EXTRA_CA_CERTS={ca} node - <<'END'
 const Client = require('@voximplant/apiclient-nodejs').default;  // npm install @voximplant/apiclient-nodejs
 const client = new Client({{ pathToCredentials: {credentials!r}, host: {node!r} }});
-client.onReady = async () => console.log(await client.PhoneNumbers.getPhoneNumbers());
+client.onReady = async () => console.log(await client.PhoneNumbers.getPhoneNumbers({{}}));
 END
 """

@@ -58,7 +58,7 @@ class GuardedProtocol(HttpToolsProtocol):
     ``domain.limits``.
     """
 
-    # Slots, since CPython keeps an object's attributes the fast way only up to thirty, and uvicorn uses nearly all.
+    # Slots, for CPython is quick with the first thirty attributes of an object, and uvicorn uses nearly all.
     __slots__ = (
         "_began_at",
         "_body",
@@ -90,7 +90,7 @@ class GuardedProtocol(HttpToolsProtocol):
         # Raw bytes of the request being read; of a pipelined one, only those after the block it began in.
         self._received = 0
         self._is_block_its_own = False  # whether the request began where a block began
-        self._good_host = b""
+        self._good_host: bytes | None = None  # the last one that passed; a client says the same each time
         self._began_at = 0.0  # loop time of its first byte, known once it has a deadline
         self._head_count = 0  # headers before the body, so that trailers show
         self._body = bytearray()
@@ -181,7 +181,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Collect a piece of the body, within its limit."""
         self._body += body
         if len(self._body) > limits.REQUEST_BODY_BYTES:
-            raise _BODY_TOO_LARGE
+            raise Refused(413, _BODY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
         """Hand the whole request to the application."""
@@ -262,7 +262,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 lengths += 1
                 # The parser took digits only; int() would take offence at thousands of leading zeros.
                 if len(value) > 20 or int(value) > limits.REQUEST_BODY_BYTES:
-                    raise _BODY_TOO_LARGE
+                    raise Refused(413, _BODY_TOO_LARGE)
             else:
                 codings += 1
                 if value.lower() != b"chunked":
@@ -338,7 +338,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """End the conversation with ``refusal``, now or behind the answers still owed."""
         log.debug("request refused: %s %s", refusal.status, refusal.sentence)
         telemetry.count_refusal(refusal.status)
-        self._refusal = refusal
+        self._refusal = refusal.with_traceback(None)  # its frames would hold what was refused
+        self._body = bytearray()
+        self.headers = []
         self._cancel_deadline()
         if self._is_nothing_owed():
             self._send_refusal(refusal)
@@ -412,7 +414,7 @@ class GuardedProtocol(HttpToolsProtocol):
 def _unsent_bytes(transport: asyncio.Transport) -> int:
     """What the peer's machine has not acknowledged. Under TLS the transport's own figure leaves most of it out."""
     connection = transport.get_extra_info("socket")
-    if connection is None:
+    if connection is None or connection.fileno() < 0:
         return 0  # just lost
     queued: bytes = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     return transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
@@ -427,7 +429,7 @@ def _taken_bytes(transport: asyncio.Transport) -> int:
     return int.from_bytes(info[120:128], sys.byteorder)  # tcpi_bytes_acked, since Linux 4.1
 
 
-_BODY_TOO_LARGE = Refused(413, f"The request body is larger than {limits.REQUEST_BODY_BYTES} bytes.")
+_BODY_TOO_LARGE = f"The request body is larger than {limits.REQUEST_BODY_BYTES} bytes."
 
 
 def _refusal_in(error: httptools.HttpParserError) -> Refused:

@@ -456,7 +456,7 @@ def test_a_reader_that_does_not_read_is_cut_off(town: Town, ending: bytes) -> No
     client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n" + ending)
     wait_until(lambda: seen == [("/large", 0)])
     assert town.connections() == 1
-    wait_until(lambda: town.connections() == 0, seconds=Quick.drain_seconds + 2)
+    wait_until(lambda: town.connections() == 0, seconds=Quick.drain_seconds + 5)
 
 
 def test_a_reader_that_reads_slowly_but_steadily_is_served(town: Town) -> None:
