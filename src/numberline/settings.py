@@ -24,7 +24,6 @@ from numberline.domain import limits
 PREFIX: Final = "NUMBERLINE_"
 FILE_NAME: Final = "numberline.toml"
 DATABASE_NAME: Final = "numberline.db"
-DEFAULT_HOME: Final = Path(".numberline")
 EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -167,12 +166,11 @@ class Settings(BaseSettings):
         }
 
 
-def load_settings(home: Path | None = None, **given: Any) -> Settings:
+def load_settings(home: Path, **given: Any) -> Settings:
     """Read the settings of a home folder; `given` is what the command line says, None meaning nothing.
 
-    The home is `NUMBERLINE_HOME` or `.numberline` in the present folder unless told. Raises BadSettings.
+    Raises BadSettings.
     """
-    home = home or Path(os.environ.get(f"{PREFIX}HOME") or DEFAULT_HOME)
     given = {name: value for name, value in given.items() if value is not None}
     unknown = _unknown_names(home)
     try:

@@ -171,6 +171,12 @@ def test_a_first_start_that_was_cut_short_begins_anew(
 # --- What can be wrong -----------------------------------------------------------------------------------------------
 
 
+def test_the_home_comes_from_the_environment_unless_told(tmp_path: Path):
+    said = fail("token", cwd=tmp_path, code=1, NUMBERLINE_HOME=str(tmp_path / "other"))
+    assert str(tmp_path / "other" / "credentials.json") in said
+    assert ".numberline/credentials.json" in fail("token", cwd=tmp_path, code=1)
+
+
 def test_wrong_settings_are_told_together_and_end_with_2(tmp_path: Path):
     said = fail("up", "--port", "0", cwd=tmp_path, code=2, NUMBERLINE_PROCESSES="many")
     assert said.splitlines() == ["--port must be 1 or more.", "NUMBERLINE_PROCESSES must be a whole number."]
@@ -246,6 +252,7 @@ def test_the_command_line_is_light(tmp_path: Path):
 # --- The operator's path ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_operator_sets_a_server_up_and_sells_a_number(tmp_path: Path):
     home = tmp_path / "operator"
     at_home = ("--home", home)

@@ -53,14 +53,6 @@ def test_the_command_line_wins_over_the_environment_and_the_environment_over_the
     assert found.host_names == ("a.example", "b.example")
 
 
-def test_the_home_comes_from_the_environment_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    assert load_settings().home == tmp_path / ".numberline"
-    monkeypatch.setenv("NUMBERLINE_HOME", str(tmp_path / "other"))
-    assert load_settings().home == tmp_path / "other"
-    assert load_settings(tmp_path / "told").home == tmp_path / "told"
-
-
 def test_every_problem_is_told_at_once_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write(tmp_path, 'attach_count_max = 101\nplian_http = true\nhost_names = 7\nlog_format = "xml"')
     monkeypatch.setenv("NUMBERLINE_UNVERIFIED_HOLD_DAYS", "soon")
@@ -119,7 +111,7 @@ def test_another_process_reads_the_same_settings_from_the_environment(
     with monkeypatch.context() as patch:
         for name, value in first.to_environment().items():
             patch.setenv(name, value)
-        assert load_settings() == first
+        assert load_settings(Path(os.environ["NUMBERLINE_HOME"])) == first
 
 
 @given(password=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8))
@@ -129,9 +121,7 @@ def test_a_password_is_never_shown(password: str):
     assert shown == "postgresql://app:***@db.example:5432/numbers"
     found = Settings(home=Path("/nowhere"), database=url)
     assert found.masked()["database"] == shown
-    assert password not in repr(found).replace("/nowhere", "") or password in repr(
-        Settings(home=Path("/nowhere"))
-    )
+    assert "database" not in repr(found)
 
 
 def test_a_password_among_the_parameters_is_masked_too():

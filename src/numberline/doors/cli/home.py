@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEFAULT_HOME: Final = Path(".numberline")
 CREDENTIALS: Final = "credentials.json"
 RUNNING: Final = "running.json"
 
@@ -42,7 +43,7 @@ def settings_of(home: Path | None, **given: Any) -> Settings:
     """The settings of a home folder."""
     from numberline.settings import load_settings  # noqa: PLC0415 - pydantic takes a quarter of a second
 
-    return load_settings(home, **given)
+    return load_settings(home or DEFAULT_HOME, **given)
 
 
 def with_store(home: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
@@ -132,8 +133,6 @@ def read_json(path: Path) -> Any:
 
 def command(name: str, home: Path | None = None) -> str:
     """How a command is typed here: by name when the shell would find this program, else by its path."""
-    from numberline.settings import DEFAULT_HOME  # noqa: PLC0415
-
     words = [*_program(), *name.split()]
     if home is not None and home != DEFAULT_HOME.absolute():
         words += ["--home", shown(home)]

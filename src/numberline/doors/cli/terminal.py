@@ -86,6 +86,7 @@ def _draw_table(heads: Sequence[str], cells: list[list[str]], figures: list[bool
         title_justify="left",
         show_edge=False,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
         show_header=any(heads),
     )
     for head, is_figure in zip(heads, figures, strict=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from numberline.doors.cli.home import CREDENTIALS, HomeOption, command, read_json
+from numberline.doors.cli.home import CREDENTIALS, DEFAULT_HOME, HomeOption, command, read_json
 from numberline.doors.cli.terminal import Trouble, misused, say
 
 TTL_SECONDS = 60
@@ -38,7 +38,8 @@ def token(
 
 def read_credentials(home: Path | None, file: Path | None) -> dict[str, Any]:
     """The key to sign with; Trouble when there is none or it is no key file."""
-    path = file or _home(home) / CREDENTIALS
+    # Without reading the home's settings: signing needs none of them.
+    path = file or (home or DEFAULT_HOME).expanduser() / CREDENTIALS
     found = read_json(path)
     if found is None:
         hint = "" if file else f" `{command('up')}` makes one, `{command('key create')}` makes more."
@@ -66,8 +67,3 @@ def sign_token(credentials: dict[str, Any], account_id: int | None, ttl_seconds:
         )
     except (ValueError, TypeError, jwt.PyJWTError):
         misused("The private key in the key file cannot be read.")
-
-
-def _home(home: Path | None) -> Path:
-    """The home by itself, without reading its settings: signing needs nothing else."""
-    return (home or Path(".numberline")).expanduser()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import resource
 import socket
 import ssl
 import threading
@@ -332,6 +333,19 @@ def test_sizes_are_refused_with_their_own_status(town: Town) -> None:
         assert time.monotonic() - began < 2, name
     assert seen == []
     town.honest()
+
+
+def test_what_was_refused_is_not_kept(town: Town) -> None:
+    kilobytes = 1_200 * (b"400\r\n" + b"a" * 1_024 + b"\r\n")
+    assert refusal_of(town.exchange(CHUNKED, kilobytes))[0] == 413
+    before = resident_bytes()
+    for _ in range(60):
+        assert refusal_of(town.exchange(CHUNKED, kilobytes))[0] == 413
+    assert resident_bytes() - before < 20_000_000
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_what_just_fits_is_served(town: Town) -> None:

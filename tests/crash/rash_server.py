@@ -1,0 +1,42 @@
+"""The product with its answers sent before they are durable: the canary of the crash tests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from numberline.service import desk
+
+
+async def _rash(self: desk.Desk, batch: list[Any]) -> None:
+    """Answer from the decisions, and commit a little later."""
+    answers: list[Any] = []
+
+    class Overheard(desk._Batch):
+        async def _work(self, work: Any, *, patient: bool) -> Any:
+            found = await super()._work(work, patient=patient)
+            answers[:] = found
+            for waiting, answer in zip(batch, found, strict=True):
+                loop.call_soon_threadsafe(
+                    waiting.refuse if isinstance(answer, Exception) else waiting.accept, answer
+                )
+            import time
+
+            time.sleep(0.05)
+            return found
+
+    loop = asyncio.get_running_loop()
+    catalog = await self._catalog.current()
+    await Overheard([waiting.order for waiting in batch], catalog).run(self._store)
+
+
+def main() -> None:
+    """Make the desk rash, then run the product's command line."""
+    desk.Desk._settle = _rash  # type: ignore[method-assign]
+    from numberline.__main__ import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""kill -9 during attaches: nothing acknowledged is lost, nothing is sold twice, and the auditor is clean.
+
+How: clients buy under idempotency keys while the server is killed at a random moment; the server comes back on the
+same store; every request whose answer was cut off is repeated under its key. Acknowledged means that the client has
+read the whole answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from numberline.domain.catalog import Offer
+from numberline.store.audit import audit
+from numberline.store.migrate import migrate
+from numberline.store.opening import open_store
+from tests.kit import world
+from tests.kit.load import Broken, Client
+from tests.kit.server import ServerProcess
+from tests.kit.tokens import token
+from tests.kit.world import blocks, build_town
+
+ROOT: Final = Path(__file__).parents[2]
+CYCLES, CLIENTS = 25, 16
+FIRST, LAST = 15572850000, 15572899999
+BUYERS: Final = (world.PARENT, world.CHILD, world.SIBLING, world.STRANGER)
+WHERE: Final = {"country_code": "US", "phone_category_name": "local", "phone_region_id": world.EMPTY}
+
+
+class Ledger(msgspec.Struct):
+    """What the clients know: numbers acknowledged with their buyer, and requests without an answer, by key."""
+
+    acknowledged: dict[int, int] = msgspec.field(default_factory=dict)
+    doubles: list[int] = msgspec.field(default_factory=list)
+    unknown: dict[str, tuple[int, dict[str, Any]]] = msgspec.field(default_factory=dict)
+    refused: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+    def note(self, buyer: int, answer: dict[str, Any]) -> None:
+        """Write an answer down."""
+        if "error" in answer:
+            self.refused.append(answer["error"])
+            return
+        for sold in answer["phone_numbers"]:
+            if sold["phone_id"] in self.acknowledged:
+                self.doubles.append(sold["phone_id"])
+            self.acknowledged[sold["phone_id"]] = buyer
+
+
+async def _stocked(url: str) -> None:
+    await migrate(url)
+    town = await build_town(open_store(url))
+
+    async def add(write: world.Transaction) -> None:
+        await write.insert_offers([Offer(99, world.EMPTY, "")])
+        await write.insert_blocks(blocks(99, FIRST, LAST))
+
+    await town.store.write(add)
+    await town.close()
+
+
+async def _until_killed(server: ServerProcess, ledger: Ledger, rng: random.Random, keys: count[int]) -> None:
+    """Buy with many clients until the server is killed under them."""
+    trust = server.trust()
+    bearers = {buyer: "Bearer " + token(buyer, f"owner-{buyer}", life=3_600) for buyer in BUYERS}
+    clients = [
+        _buy(Client(server.port, trust), ledger, bearers, random.Random(rng.random()), keys)
+        for _ in range(CLIENTS)
+    ]
+    buying = asyncio.gather(*clients)
+    await asyncio.sleep(rng.uniform(0.05, 0.5))
+    await asyncio.to_thread(server.kill9)
+    await buying
+
+
+async def _buy(
+    client: Client, ledger: Ledger, bearers: dict[int, str], rng: random.Random, keys: count[int]
+) -> None:
+    while True:
+        buyer, key = rng.choice(BUYERS), f"key-{next(keys)}"
+        asked = WHERE | {"phone_count": rng.choice((1, 1, 2))}
+        try:
+            status, answer = await client.call(
+                "AttachPhoneNumber", asked, bearers[buyer], idempotency_key=key
+            )
+        except Broken:
+            ledger.unknown[key] = (buyer, asked)
+            return
+        assert status == 200
+        ledger.note(buyer, answer)
+
+
+async def _repeat_unknown(server: ServerProcess, ledger: Ledger) -> int:
+    """Ask again, under their keys, for what was never answered."""
+    async with Client(server.port, server.trust()) as client:
+        for key, (buyer, asked) in ledger.unknown.items():
+            bearer = "Bearer " + token(buyer, f"owner-{buyer}")
+            _, answer = await client.call("AttachPhoneNumber", asked, bearer, idempotency_key=key)
+            ledger.note(buyer, answer)
+    repeated = len(ledger.unknown)
+    ledger.unknown.clear()
+    return repeated
+
+
+async def _lost(url: str, ledger: Ledger) -> list[str]:
+    """What was acknowledged and is not there, and what is there and was not acknowledged."""
+    store = open_store(url)
+    try:
+        report = await audit(store)
+        found = [f"{one.check}: {one.subject}: {one.message}" for one in report.findings]
+        for number, buyer in ledger.acknowledged.items():
+            if await store.read(lambda ask, number=number: ask.find_owner(number)) != buyer:  # type: ignore[misc]
+                found.append(f"{number} was acknowledged to {buyer} and is lost")
+        if report.counts["rental"] != len(ledger.acknowledged):
+            found.append(f"{report.counts['rental']} rentals, {len(ledger.acknowledged)} acknowledged")
+        return found
+    finally:
+        await store.close()
+
+
+def _cycles(url: str, server: ServerProcess, rng: random.Random, cycles: int) -> tuple[Ledger, list[str]]:
+    ledger, keys, repeated = Ledger(), count(), 0
+    for _ in range(cycles):
+        asyncio.run(_until_killed(server, ledger, rng, keys))
+        server.start()
+        repeated += asyncio.run(_repeat_unknown(server, ledger))
+    server.stop()
+    print(f"{cycles} kills, {len(ledger.acknowledged)} acknowledged, {repeated} repeated under their keys")
+    return ledger, asyncio.run(_lost(url, ledger))
+
+
+@pytest.mark.parametrize("cycles", [CYCLES, pytest.param(200, marks=pytest.mark.soak)])
+def test_kill_9_loses_nothing(
+    store_url: str, start_server: Callable[..., ServerProcess], rng: random.Random, cycles: int
+) -> None:
+    asyncio.run(_stocked(store_url))
+    server = start_server(command="serve", database=store_url)
+    ledger, complaints = _cycles(store_url, server, rng, cycles)
+    assert not complaints, complaints[:10]
+    assert not ledger.doubles, ledger.doubles[:10]
+    assert not ledger.refused, ledger.refused[:3]
+    assert len(ledger.acknowledged) > cycles * 5, "the kills must fall into real work"
+
+
+def test_the_killer_notices_answers_before_commits(
+    sqlite_url: str, start_server: Callable[..., ServerProcess], rng: random.Random
+) -> None:
+    """The canary: a server that answers before its work is durable must be found out."""
+    asyncio.run(_stocked(sqlite_url))
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    server = start_server(
+        command="serve", database=sqlite_url, module="tests.crash.rash_server", environment=environment
+    )
+    ledger, complaints = _cycles(sqlite_url, server, rng, 4)
+    assert complaints or ledger.doubles
