@@ -64,7 +64,7 @@ format: $(STAMPS)/dev ## rewrite the code in the house style
 
 .PHONY: bench
 bench: $(STAMPS)/dev ## measure attaches a second against the floor of this machine
-	@$(BIN)/python benchmarks/attach.py $(ARGS)
+	@$(BIN)/python -m benchmarks.attach $(ARGS)
 
 .PHONY: catalog
 catalog: $(STAMPS)/project ## rebuild the packaged catalogue from its public sources

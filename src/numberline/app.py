@@ -16,7 +16,7 @@ from numberline.doors.http import telemetry
 from numberline.doors.http.app import create_app
 from numberline.service.catalog import CatalogCache
 from numberline.service.context import Policy, Services
-from numberline.service.desk import Desk
+from numberline.service.desk import Desk, Served
 from numberline.settings import PREFIX, Settings, load_settings
 from numberline.store.migrate import require_head
 from numberline.store.opening import open_store
@@ -35,7 +35,7 @@ def compose(settings: Settings, clock: Clock) -> Services:
     return Services(
         store=store,
         catalog=catalog,
-        desk=Desk(store, catalog, observe=lambda size: telemetry.count_batch(size, ())),
+        desk=Desk(store, catalog, observe=_count),
         clock=clock,
         policy=Policy(
             unverified_hold_days=settings.unverified_hold_days,
@@ -43,6 +43,11 @@ def compose(settings: Settings, clock: Clock) -> Services:
             api_address=settings.api_address,
         ),
     )
+
+
+def _count(served: Served) -> None:
+    telemetry.count_batch(len(served.waits_seconds), served.waits_seconds)
+    telemetry.count_attached(served.attached)
 
 
 @asynccontextmanager

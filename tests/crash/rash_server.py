@@ -10,13 +10,11 @@ from numberline.service import desk
 
 async def _rash(self: desk.Desk, batch: list[Any]) -> None:
     """Answer from the decisions, and commit a little later."""
-    answers: list[Any] = []
 
     class Overheard(desk._Batch):
         async def _work(self, work: Any, *, patient: bool) -> Any:
             found = await super()._work(work, patient=patient)
-            answers[:] = found
-            for waiting, answer in zip(batch, found, strict=True):
+            for waiting, answer in zip(batch, found[0], strict=True):
                 loop.call_soon_threadsafe(
                     waiting.refuse if isinstance(answer, Exception) else waiting.accept, answer
                 )

@@ -114,7 +114,7 @@ def build_openapi(registry: Registry) -> Schema:
 
 
 def _operation(method: Method) -> Schema:
-    parameters = [_parameter(bound) for bound in bind(method)]
+    parameters = [_parameter(bound, with_example=_goes_with_example(method, bound)) for bound in bind(method)]
     if method.effect is not Effect.READS:
         parameters.append(_idempotency_header())
     return {
@@ -156,7 +156,13 @@ def roles_in_words(rule: RoleRule) -> str:
     return "any, and keys without a role" if rule.without_roles else "any"
 
 
-def _parameter(bound: Bound) -> Schema:
+def _goes_with_example(method: Method, bound: Bound) -> bool:
+    """Tell whether a parameter may join the method's example: tools send the examples of all parameters at once."""
+    rivals = {name for group in method.exclusive if bound.param.wire in group for name in group}
+    return not (rivals - {bound.param.wire}) & method.example.request.keys()
+
+
+def _parameter(bound: Bound, *, with_example: bool) -> Schema:
     param = bound.param
     found: Schema = {
         "name": param.wire,
@@ -167,7 +173,7 @@ def _parameter(bound: Bound) -> Schema:
     }
     if bound.many:
         found |= {"style": "form", "explode": True}
-    if param.example is not None:
+    if with_example and param.example is not None:
         found["example"] = [param.example] if bound.many else param.example
     return found
 

@@ -6,6 +6,7 @@ left out rather than null, whole amounts of money carry no `.0`, `error` never a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -102,6 +103,10 @@ def _list(items: list[dict[str, object]], *, counted: bool) -> dict[str, object]
     return {"result": items, "count": len(items)} if counted else {"result": items}
 
 
+# Sentences repeat what the caller sent, and end up in logs, terminals and pages: letters, digits and plain marks pass.
+_UNSHOWN = re.compile(r"[^\w ,.;:!?()+*'/-]")
+
+
 class _Values(dict[str, object]):
     """The values of a sentence; one that its raiser did not know is a question mark, never a second failure."""
 
@@ -109,10 +114,15 @@ class _Values(dict[str, object]):
         return "?"
 
 
+def _shown(value: object) -> object:
+    return _UNSHOWN.sub("?", value) if isinstance(value, str) else value
+
+
 def render_error(refusal: Refusal, parameter: str | None) -> bytes:
     """The error envelope; `parameter` is the wire name of the parameter at fault, if it is one."""
+    values = {name: _shown(value) for name, value in refusal.values.items()}
     error: dict[str, object] = {
-        "msg": refusal.kind.sentence.format_map(_Values({"parameter": parameter or "?", **refusal.values})),
+        "msg": refusal.kind.sentence.format_map(_Values({"parameter": parameter or "?", **values})),
         "code": refusal.kind.code,
     }
     if parameter is not None:

@@ -8,6 +8,7 @@ costs what it always did; under load the commit and the round trips are shared.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -40,9 +41,17 @@ class Order(Protocol):
         """
 
 
+class Served(msgspec.Struct, frozen=True):
+    """What a batch was like: how long each of its orders had waited, and how many numbers it attached."""
+
+    waits_seconds: list[float]
+    attached: int
+
+
 class _Waiting(msgspec.Struct, frozen=True):
     order: Order
     answer: asyncio.Future[bytes]
+    since: float
 
     def refuse(self, reason: BaseException) -> None:
         if not self.answer.done():
@@ -51,6 +60,10 @@ class _Waiting(msgspec.Struct, frozen=True):
     def accept(self, body: bytes) -> None:
         if not self.answer.done():
             self.answer.set_result(body)
+
+
+# The answer to each order, and how many numbers were attached.
+_Outcome = tuple[list[bytes | Refusal], int]
 
 
 class _LookAgain(Exception):
@@ -74,9 +87,9 @@ class Desk:
         catalog: CatalogCache,
         *,
         batch_max: int = BATCH_MAX,
-        observe: Callable[[int], None] = lambda size: None,
+        observe: Callable[[Served], None] = lambda served: None,
     ) -> None:
-        """`observe` is told the size of every batch."""
+        """`observe` is told of every batch that was committed."""
         self._store = store
         self._catalog = catalog
         self._batch_max = batch_max
@@ -89,7 +102,7 @@ class Desk:
         if self._server is None:
             self._server = asyncio.create_task(self._serve(), name="desk")
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(order, answer))
+        self._queue.put_nowait(_Waiting(order, answer, time.perf_counter()))
         return await answer
 
     async def close(self) -> None:
@@ -105,7 +118,6 @@ class Desk:
             batch = [await self._queue.get()]
             while len(batch) < self._batch_max and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            self._observe(len(batch))
             try:
                 await self._settle(batch)
             finally:
@@ -114,8 +126,9 @@ class Desk:
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Serve a batch; when it fails as a whole, serve its orders one by one, so that each gets its own answer."""
+        began_at = time.perf_counter()
         try:
-            answers = await self._transact([waiting.order for waiting in batch])
+            answers, attached = await self._transact([waiting.order for waiting in batch])
         except Exception as error:  # noqa: BLE001 - whatever happened belongs to those who wait
             if len(batch) == 1 or isinstance(error, _OF_ALL):
                 for waiting in batch:
@@ -126,8 +139,9 @@ class Desk:
             return
         for waiting, answer in zip(batch, answers, strict=True):
             waiting.refuse(answer) if isinstance(answer, Refusal) else waiting.accept(answer)
+        self._observe(Served([began_at - waiting.since for waiting in batch], attached))
 
-    async def _transact(self, orders: list[Order]) -> list[bytes | Refusal]:
+    async def _transact(self, orders: list[Order]) -> _Outcome:
         """Serve orders in one transaction, against the catalogue of that transaction."""
         catalog = await self._catalog.current()
         for _ in range(_CATALOG_TRIES):
@@ -152,15 +166,15 @@ class _Batch:
             except Refusal as refusal:
                 self._early[place] = refusal
 
-    async def run(self, store: Store) -> list[bytes | Refusal]:
+    async def run(self, store: Store) -> _Outcome:
         if len(self._early) == len(self._orders):
-            return list(self._early.values())
+            return list(self._early.values()), 0
         try:
             return await store.write(lambda work: self._work(work, patient=False))
         except _LookAgain:
             return await store.write(lambda work: self._work(work, patient=True))
 
-    async def _work(self, work: Transaction, *, patient: bool) -> list[bytes | Refusal]:
+    async def _work(self, work: Transaction, *, patient: bool) -> _Outcome:
         world = await work.lock_for_sale(self._needs, patient=patient)
         if world is None:
             raise _LookAgain
@@ -170,7 +184,7 @@ class _Batch:
             self._early.get(place) or self._decide(order, world) for place, order in enumerate(self._orders)
         ]
         await work.save(world.effects)
-        return answers
+        return answers, len(world.effects.rentals)
 
     def _decide(self, order: Order, world: WorkingSet) -> bytes | Refusal:
         try:

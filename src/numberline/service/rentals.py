@@ -176,7 +176,9 @@ def _frozen_states(order: RentalsOrder) -> set[bool]:
     """Which of frozen and not frozen pass both the flag and the activation status, which follows from the flag."""
     states = {True, False} if order.is_frozen is None else {order.is_frozen}
     if order.activation_statuses is not None:
-        states &= {_STATUS_IS_FROZEN[status] for status in order.activation_statuses if status in _STATUS_IS_FROZEN}
+        states &= {
+            _STATUS_IS_FROZEN[status] for status in order.activation_statuses if status in _STATUS_IS_FROZEN
+        }
     return states
 
 

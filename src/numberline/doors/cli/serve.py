@@ -100,6 +100,7 @@ def serve(
         database=database,
         plain_http=plain_http or None,
     )
+    make_home(settings.home)
     run(require_store(settings))
     certificates = certificates_of(settings)
     start_server(settings, certificates, lambda: say(f"Numberline serves {settings.base_url}"))
