@@ -114,7 +114,7 @@ def build_openapi(registry: Registry) -> Schema:
 
 
 def _operation(method: Method) -> Schema:
-    parameters = [_parameter(bound, with_example=_goes_with_example(method, bound)) for bound in bind(method)]
+    parameters = [_parameter(bound, is_rival=_is_rival(method, bound)) for bound in bind(method)]
     if method.effect is not Effect.READS:
         parameters.append(_idempotency_header())
     return {
@@ -156,24 +156,28 @@ def roles_in_words(rule: RoleRule) -> str:
     return "any, and keys without a role" if rule.without_roles else "any"
 
 
-def _goes_with_example(method: Method, bound: Bound) -> bool:
-    """Tell whether a parameter may join the method's example: tools send the examples of all parameters at once."""
+def _is_rival(method: Method, bound: Bound) -> bool:
+    """Tell whether a parameter excludes one that the method's example gives."""
     rivals = {name for group in method.exclusive if bound.param.wire in group for name in group}
-    return not (rivals - {bound.param.wire}) & method.example.request.keys()
+    return bool((rivals - {bound.param.wire}) & method.example.request.keys())
 
 
-def _parameter(bound: Bound, *, with_example: bool) -> Schema:
+def _parameter(bound: Bound, *, is_rival: bool) -> Schema:
     param = bound.param
+    schema = _param_schema(bound)
+    if is_rival:
+        # Tools send the examples and defaults of all parameters at once, and these two may not come together.
+        schema.pop("default", None)
     found: Schema = {
         "name": param.wire,
         "in": "query",
         "description": param.doc + (" Items may also be joined with `;`." if bound.many else ""),
         "required": param.required or param.documented_required,
-        "schema": _param_schema(bound),
+        "schema": schema,
     }
     if bound.many:
         found |= {"style": "form", "explode": True}
-    if with_example and param.example is not None:
+    if not is_rival and param.example is not None:
         found["example"] = [param.example] if bound.many else param.example
     return found
 

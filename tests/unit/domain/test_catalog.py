@@ -177,7 +177,7 @@ def test_what_is_said_of_another_place_does_not_count() -> None:
     assert catalog.price(LOS_ANGELES) is None
 
 
-@pytest.mark.parametrize(("country", "category"), product(["US", "*"], ["GEOGRAPHIC", "*"]))
+@pytest.mark.parametrize(("country", "category"), [*product(["US", "*"], ["GEOGRAPHIC", "*"])])
 def test_a_whole_category_has_a_rule_too(country: str, category: str) -> None:
     rules = [Rule(country, category, sms=True), Rule("US", "GEOGRAPHIC", 1, sandbox=True)]
     found = build(rules=rules).position_rule("US", "GEOGRAPHIC")

@@ -47,14 +47,16 @@ def test_how_far_an_address_reaches(change: dict[str, str], local: bool, nationa
 
 @pytest.mark.parametrize(
     ("address_type", "state"),
-    product(
-        ADDRESS_TYPES,
-        [
-            ("IN_PROGRESS", errors.ADDRESS_PENDING),
-            ("PENDING", errors.ADDRESS_PENDING),
-            ("DECLINED", errors.ADDRESS_DECLINED),
-        ],
-    ),
+    [
+        *product(
+            ADDRESS_TYPES,
+            [
+                ("IN_PROGRESS", errors.ADDRESS_PENDING),
+                ("PENDING", errors.ADDRESS_PENDING),
+                ("DECLINED", errors.ADDRESS_DECLINED),
+            ],
+        )
+    ],
 )
 def test_only_a_verified_address_counts(address_type: str, state: tuple[str, ErrorKind]) -> None:
     status, kind = state

@@ -1,0 +1,294 @@
+"""The desk against stores of a few lines: who waits is served in order, and nobody's trouble becomes another's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from numberline.domain import errors
+from numberline.domain.catalog import Catalog, CatalogRows
+from numberline.domain.errors import Refusal
+from numberline.domain.working_set import Effects, Needs, WorkingSet
+from numberline.service.catalog import CatalogCache
+from numberline.service.desk import Desk
+from numberline.store.contract import Store
+from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
+
+
+def catalog_of(revision: int) -> Catalog:
+    return Catalog(CatalogRows(revision, [], [], [], [], [], {}, {}, []))
+
+
+class FakeCatalogs:
+    """Hands out the revision it was given until a later one is asked for."""
+
+    def __init__(self) -> None:
+        self.held = catalog_of(1)
+
+    async def current(self) -> Catalog:
+        return self.held
+
+    async def at_least(self, revision: int) -> Catalog:
+        if self.held.revision < revision:
+            self.held = catalog_of(revision)
+        return self.held
+
+
+class FakeStore:
+    """Counts its transactions; `troubles` are raised by the next ones, `gate` holds them until it is opened.
+
+    It is both the store and the transaction of it.
+    """
+
+    def __init__(self) -> None:
+        self.revision = 1
+        self.scarce = False
+        self.troubles: list[Exception] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.transactions: list[Needs] = []
+        self.patient: list[bool] = []
+        self.saved: list[Effects] = []
+
+    async def write(self, work: Callable[[FakeStore], Awaitable[Any]]) -> Any:
+        await self.gate.wait()
+        result = await work(self)
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return result
+
+    async def lock_for_sale(self, needs: Needs, *, patient: bool) -> WorkingSet | None:
+        self.transactions.append(needs)
+        self.patient.append(patient)
+        if self.scarce and not patient:
+            return None
+        return WorkingSet(
+            catalog_revision=self.revision,
+            buyers={},
+            blocks={},
+            owners={},
+            addresses={},
+            answers={},
+            rental_ids=iter(()),
+            movement_ids=iter(()),
+        )
+
+    async def save(self, effects: Effects) -> None:
+        self.saved.append(effects)
+
+
+class FakeOrder:
+    """Answers its name, or does what it was told to do instead; keeps a diary of what was asked of it."""
+
+    def __init__(
+        self,
+        name: str,
+        diary: list[str],
+        *,
+        early: Exception | None = None,
+        late: Exception | None = None,
+    ) -> None:
+        self.name, self.diary, self.early, self.late = name, diary, early, late
+        self.planned_at: list[int] = []
+
+    def needs(self, catalog: Catalog) -> Needs:
+        self.planned_at.append(catalog.revision)
+        if self.early is not None:
+            raise self.early
+        return Needs(account_ids={1}, rentals=1)
+
+    def decide(self, world: WorkingSet, catalog: Catalog) -> bytes:
+        assert world.catalog_revision == catalog.revision == self.planned_at[-1]
+        self.diary.append(self.name)
+        if self.late is not None:
+            raise self.late
+        return self.name.encode()
+
+
+class Office:
+    """A desk with its fakes."""
+
+    def __init__(self, batch_max: int = 64) -> None:
+        self.store, self.catalogs, self.diary, self.sizes = FakeStore(), FakeCatalogs(), list[str](), list[int]()
+        self.desk = Desk(
+            cast("Store", self.store),
+            cast("CatalogCache", self.catalogs),
+            batch_max=batch_max,
+            observe=self.sizes.append,
+        )
+
+    def order(self, name: str, **does: Exception | None) -> FakeOrder:
+        return FakeOrder(name, self.diary, **does)
+
+    async def together(self, *orders: FakeOrder) -> list[bytes | BaseException]:
+        """Submit orders so that they wait together, as one batch."""
+        return await asyncio.gather(*(self.desk.submit(order) for order in orders), return_exceptions=True)
+
+
+@pytest.fixture
+async def office() -> Office:
+    return Office()
+
+
+async def test_one_order_is_one_transaction(office: Office) -> None:
+    assert await office.desk.submit(office.order("a")) == b"a"
+    assert len(office.store.transactions) == len(office.store.saved) == 1
+    await office.desk.close()
+
+
+async def test_who_waits_together_is_served_in_one_transaction_first_come_first(office: Office) -> None:
+    names = [f"order {place}" for place in range(20)]
+    answers = await office.together(*map(office.order, names))
+    assert answers == [name.encode() for name in names]
+    assert office.diary == names
+    assert (office.sizes, len(office.store.transactions)) == ([20], 1)
+    assert office.store.transactions[0].rentals == 20, "the batch locks what all of it needs, once"
+    await office.desk.close()
+
+
+async def test_a_batch_has_a_limit_and_the_rest_comes_next() -> None:
+    office = Office(batch_max=8)
+    names = [f"order {place}" for place in range(20)]
+    assert await office.together(*map(office.order, names)) == [name.encode() for name in names]
+    assert office.diary == names
+    assert office.sizes == [8, 8, 4]
+    await office.desk.close()
+
+
+async def test_orders_that_come_during_a_transaction_share_the_next(office: Office) -> None:
+    office.store.gate.clear()
+    first = asyncio.create_task(office.desk.submit(office.order("first")))
+    await asyncio.sleep(0.01)
+    later = [asyncio.create_task(office.desk.submit(office.order(f"later {place}"))) for place in range(3)]
+    await asyncio.sleep(0.01)
+    assert office.diary == []
+    office.store.gate.set()
+    assert await asyncio.gather(first, *later) == [b"first", b"later 0", b"later 1", b"later 2"]
+    assert office.sizes == [1, 3]
+    await office.desk.close()
+
+
+async def test_a_refusal_is_an_answer_like_any_other(office: Office) -> None:
+    refusal, early = Refusal(errors.NO_STOCK), Refusal(errors.INVALID_COUNTRY)
+    answers = await office.together(
+        office.order("a"), office.order("b", late=refusal), office.order("c", early=early), office.order("d")
+    )
+    assert answers == [b"a", refusal, early, b"d"]
+    assert office.diary == ["a", "b", "d"], "what is refused early is not decided"
+    assert len(office.store.transactions) == 1
+    await office.desk.close()
+
+
+async def test_when_all_are_refused_early_no_transaction_is_needed(office: Office) -> None:
+    refusals = [Refusal(errors.INVALID_COUNTRY), Refusal(errors.INVALID_REGION)]
+    answers = await office.together(*(office.order("x", early=refusal) for refusal in refusals))
+    assert answers == refusals
+    assert office.store.transactions == []
+    await office.desk.close()
+
+
+@pytest.mark.parametrize("when", ["early", "late"])
+async def test_a_defect_hits_only_the_order_that_has_it(office: Office, when: str) -> None:
+    defect = ZeroDivisionError("a defect")
+    orders = [office.order("a"), office.order("b", **{when: defect}), office.order("c")]
+    assert await office.together(*orders) == [b"a", defect, b"c"]
+    assert len(office.store.saved) == 2, "the batch was rolled back and its orders served one by one"
+    assert await office.desk.submit(office.order("d")) == b"d"
+    await office.desk.close()
+
+
+async def test_a_constraint_that_stands_for_a_refusal_becomes_it_for_the_one_it_hit(office: Office) -> None:
+    # Once for the batch as a whole, once for the first order alone; the second order then passes.
+    office.store.troubles = [ConstraintViolated("uq_rental_number"), ConstraintViolated("uq_rental_number")]
+    refused, served = await office.together(office.order("a"), office.order("b"))
+    assert isinstance(refused, Refusal)
+    assert refused.kind is errors.NUMBER_TAKEN
+    assert refused.sentence
+    assert served == b"b"
+    await office.desk.close()
+
+
+async def test_any_other_constraint_is_a_defect(office: Office) -> None:
+    trouble = ConstraintViolated("ck_block_counts")
+    office.store.troubles = [trouble]
+    assert await office.together(office.order("a")) == [trouble]
+    await office.desk.close()
+
+
+@pytest.mark.parametrize("trouble", [StoreUnavailable("gone"), StoreBusy("locked"), CommitUnknown("cut off")])
+async def test_a_failing_store_fails_the_whole_batch_and_is_not_asked_again(
+    office: Office, trouble: StoreError
+) -> None:
+    office.store.troubles = [trouble]
+    answers = await office.together(*(office.order(name) for name in "abc"))
+    assert answers == [trouble] * 3
+    assert len(office.store.transactions) == 1, "after an unknown outcome a second try could sell twice"
+    assert await office.desk.submit(office.order("d")) == b"d", "the desk goes on"
+    await office.desk.close()
+
+
+async def test_a_catalogue_that_moved_since_the_plan_makes_a_new_plan(office: Office) -> None:
+    office.store.revision = 5
+    orders = [office.order("a"), office.order("b")]
+    assert await office.together(*orders) == [b"a", b"b"]
+    assert [order.planned_at for order in orders] == [[1, 5], [1, 5]]
+    assert len(office.store.saved) == 1, "nothing is written under the old catalogue"
+    await office.desk.close()
+
+
+async def test_a_catalogue_that_never_rests_is_given_up_in_the_end(office: Office) -> None:
+    class Restless(FakeCatalogs):
+        async def at_least(self, revision: int) -> Catalog:
+            office.store.revision += 1
+            return await super().at_least(revision)
+
+    office.desk._catalog = cast("CatalogCache", Restless())
+    office.store.revision = 2
+    [answer] = await office.together(office.order("a"))
+    assert isinstance(answer, AssertionError)
+    assert office.store.saved == []
+    await office.desk.close()
+
+
+async def test_scarce_stock_is_looked_for_again_patiently(office: Office) -> None:
+    office.store.scarce = True
+    assert await office.together(office.order("a"), office.order("b")) == [b"a", b"b"]
+    assert office.store.patient == [False, True]
+    assert office.diary == ["a", "b"]
+    await office.desk.close()
+
+
+async def test_a_caller_who_leaves_disturbs_nobody(office: Office) -> None:
+    office.store.gate.clear()
+    leaving = asyncio.create_task(office.desk.submit(office.order("leaving")))
+    staying = asyncio.create_task(office.desk.submit(office.order("staying")))
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    office.store.gate.set()
+    assert await staying == b"staying"
+    assert office.diary == ["leaving", "staying"], "an order once taken is carried out"
+    await office.desk.close()
+
+
+async def test_closing_serves_what_waits(office: Office) -> None:
+    office.store.gate.clear()
+    waiting = [asyncio.create_task(office.desk.submit(office.order(f"order {place}"))) for place in range(5)]
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(office.desk.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    office.store.gate.set()
+    await closing
+    assert [task.result() for task in waiting] == [f"order {place}".encode() for place in range(5)]
+
+
+async def test_closing_an_idle_desk_is_nothing_and_it_may_open_again(office: Office) -> None:
+    await office.desk.close()
+    assert await office.desk.submit(office.order("a")) == b"a"
+    await office.desk.close()
+    await office.desk.close()
+    assert await office.desk.submit(office.order("b")) == b"b"
+    await office.desk.close()
