@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,7 +177,7 @@ def measure(seconds: float, rounds: int, console: Console) -> dict[str, list[Any
             serving(urls["postgres"], folder / "p") as postgres,
             serving(urls["sqlite"], folder / "s") as sqlite,
         ):
-            steps = {
+            steps: dict[str, Callable[[], Any]] = {
                 "postgres floor, many accounts": lambda: floors.postgres_floor(
                     pgbench, floor_url, seconds, accounts=floors.ACCOUNTS
                 ),

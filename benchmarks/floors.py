@@ -83,20 +83,9 @@ def postgres_floor(pgbench: Path, url: str, seconds: float, *, accounts: int) ->
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(_PGBENCH.format(accounts=accounts, numbers=NUMBERS))
         script.flush()
-        command = [
-            pgbench,
-            "-n",
-            "-M",
-            "prepared",
-            "-c",
-            str(CLIENTS),
-            "-j",
-            "2",
-            "-T",
-            str(int(seconds)),
-            "-f",
-        ]
-        done = subprocess.run([*command, script.name, url], capture_output=True, text=True, check=True)
+        options = f"-n -M prepared -c {CLIENTS} -j 2 -T {int(seconds)} -f {script.name}"
+        command = [str(pgbench), *options.split(), url]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
     assert found, done.stdout
     return float(found.group(1))

@@ -169,7 +169,9 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 
 
 @pytest.fixture(scope="session")
-def town_template(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> dict[str, str]:
+def town_template(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> dict[str, str]:
     """The town, built once on each engine, to be copied: the URL of each."""
     urls = {
         "sqlite": f"sqlite:///{tmp_path_factory.mktemp('town') / 'numberline.db'}",

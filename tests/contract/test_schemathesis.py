@@ -211,7 +211,9 @@ def test_what_schemathesis_makes_of_our_document(town_url: str, seed: int, own_c
     bought_in_examples = 0
     with serving.running():
         schema = schemathesis.openapi.from_url(
-            f"http://127.0.0.1:{serving.port}/openapi.json", config=_settings(serving, seed), wait_for_schema=10
+            f"http://127.0.0.1:{serving.port}/openapi.json",
+            config=_settings(serving, seed),
+            wait_for_schema=10,
         )
         for event in from_schema(schema).execute():
             if isinstance(event, events.ScenarioFinished):

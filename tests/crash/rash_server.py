@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from numberline.service import desk
+
+
+def _dawdle() -> None:
+    time.sleep(0.05)
 
 
 async def _rash(self: desk.Desk, batch: list[Any]) -> None:
@@ -18,9 +23,7 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
                 loop.call_soon_threadsafe(
                     waiting.refuse if isinstance(answer, Exception) else waiting.accept, answer
                 )
-            import time
-
-            time.sleep(0.05)
+            _dawdle()
             return found
 
     loop = asyncio.get_running_loop()
@@ -31,7 +34,7 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
 def main() -> None:
     """Make the desk rash, then run the product's command line."""
     desk.Desk._settle = _rash  # type: ignore[method-assign]
-    from numberline.__main__ import run
+    from numberline.doors.cli.main import run
 
     run()
 

@@ -22,6 +22,7 @@ from numberline.domain.catalog import Offer
 from numberline.store.audit import audit
 from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
+from numberline.store.transaction import Transaction
 from tests.kit import world
 from tests.kit.load import Broken, Client
 from tests.kit.server import ServerProcess
@@ -58,7 +59,7 @@ async def _stocked(url: str) -> None:
     await migrate(url)
     town = await build_town(open_store(url))
 
-    async def add(write: world.Transaction) -> None:
+    async def add(write: Transaction) -> None:
         await write.insert_offers([Offer(99, world.EMPTY, "")])
         await write.insert_blocks(blocks(99, FIRST, LAST))
 

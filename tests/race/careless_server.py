@@ -62,7 +62,7 @@ def main() -> None:
             sqlite.sqlite3.connect = original  # type: ignore[attr-defined]
 
     sqlite.connect = hasty
-    from numberline.__main__ import run
+    from numberline.doors.cli.main import run
 
     run()
 

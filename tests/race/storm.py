@@ -16,6 +16,7 @@ from numberline.domain.catalog import Offer
 from numberline.store.audit import audit
 from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
+from numberline.store.transaction import Transaction
 from tests.kit import world
 from tests.kit.load import Client
 from tests.kit.tokens import token
@@ -64,7 +65,7 @@ async def prepare(url: str) -> None:
 async def stock(town: world.Town) -> None:
     """Put the numbers to fight for into the town's empty region."""
 
-    async def add(write: world.Transaction) -> None:
+    async def add(write: Transaction) -> None:
         await write.insert_offers([Offer(99, world.EMPTY, "")])
         await write.insert_blocks(blocks(99, FIRST, FIRST + COUNT - 1))
 

@@ -74,7 +74,9 @@ def _modulus() -> int:
 
 def part(value: Any) -> str:
     """One part of a token: bytes as they are, anything else as JSON."""
-    return jwt.utils.base64url_encode(value if isinstance(value, bytes) else json.dumps(value).encode()).decode()
+    return jwt.utils.base64url_encode(
+        value if isinstance(value, bytes) else json.dumps(value).encode()
+    ).decode()
 
 
 def rs256(signed: bytes, key: rsa.RSAPrivateKey) -> bytes:
@@ -316,9 +318,7 @@ ALGORITHM: Final = _group(
     hs384_with_the_public_pem=lambda mint: _hmac(mint, "HS384", public_pem()),
     hs512_with_the_public_pem=lambda mint: _hmac(mint, "HS512", public_pem()),
     hs256_with_the_stripped_pem=lambda mint: _hmac(mint, "HS256", _stripped(public_pem())),
-    hs256_with_the_der=lambda mint: _hmac(
-        mint, "HS256", jwt.utils.base64.b64decode(_stripped(public_pem()))
-    ),
+    hs256_with_the_der=lambda mint: _hmac(mint, "HS256", jwt.utils.base64.b64decode(_stripped(public_pem()))),
     hs256_with_a_crlf_pem=lambda mint: _hmac(mint, "HS256", public_pem().replace(b"\n", b"\r\n")),
     hs256_with_a_blank_secret=lambda mint: _hmac(mint, "HS256", b""),
     rs384=lambda mint: _rsa_as(mint, "RS384", hashes.SHA384()),
@@ -338,7 +338,9 @@ ALGORITHM: Final = _group(
 
 KEY_CHOICE: Final = [
     Case("key choice", "missing", 447, partial(_without_header, "kid")),
-    *_key_ids(447, empty="", null=None, number=1, list=[KEY_ID], object={"kid": KEY_ID}, ten_kilobytes="k" * 10_240),
+    *_key_ids(
+        447, empty="", null=None, number=1, list=[KEY_ID], object={"kid": KEY_ID}, ten_kilobytes="k" * 10_240
+    ),
     *_key_ids(
         100,
         unknown="nobody",
@@ -536,7 +538,12 @@ TIME: Final = [
     Case("time", "list of one", 447, lambda m: _with_claims(m, iat=[m.now])),
     Case("time", "beyond every clock", 447, lambda m: _with_claims(m, exp=10**30)),
     Case("time", "exponent", 447, lambda m: _raw(m, claims='{"iss":1000,"iat":%IAT,"exp":1e18}')),
-    Case("time", "more digits than Python reads", 447, lambda m: _raw(m, claims=f'{{"iss":1,"exp":{"9" * 5_000}}}')),
+    Case(
+        "time",
+        "more digits than Python reads",
+        447,
+        lambda m: _raw(m, claims=f'{{"iss":1,"exp":{"9" * 5_000}}}'),
+    ),
     Case("time", "no iat", 447, partial(_without_claim, "iat")),
     Case("time", "no exp", 447, partial(_without_claim, "exp")),
 ]

@@ -368,8 +368,13 @@ async def test_every_value_every_way_at_the_purchase(town: Town, caplog: pytest.
     for param in ("phone_number", "phone_count", "country_code", "phone_region_id"):
         rest = {name: value for name, value in base.items() if name != param}
         for name, value in VALUES.items():
-            codes = {send.__name__: (await judge.ask(f"{param}: {name}", **send(param, value, rest))).code for send in WAYS[:3]}
-            assert len(set(codes.values())) == 1, f"{param}: {name} means one thing by query and another by form"
+            codes = {
+                send.__name__: (await judge.ask(f"{param}: {name}", **send(param, value, rest))).code
+                for send in WAYS[:3]
+            }
+            assert len(set(codes.values())) == 1, (
+                f"{param}: {name} means one thing by query and another by form"
+            )
     judge.finish()
     assert caplog.records == []
 

@@ -125,7 +125,10 @@ async def test_the_roles_of_a_key_hold_for_children_too(town: Town) -> None:
     for method, admitted in ADMITTED.items():
         for role in (Role.SUPPORT, Role.PAYER, Role.CALL_HISTORY):
             answer = await town.call(method, account=world.CHILD, key_id=role_key(role))
-            assert (answer.get("error", {}).get("code") == FORBIDDEN) == (role not in admitted), (method, role)
+            assert (answer.get("error", {}).get("code") == FORBIDDEN) == (role not in admitted), (
+                method,
+                role,
+            )
 
 
 @pytest.mark.parametrize("method", ADMITTED)

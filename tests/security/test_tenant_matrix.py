@@ -89,7 +89,13 @@ SHARED: Final = {
     "verification_status",
 }
 
-OWN, THEIR_CHILD, THEIR_PARENT, A_SIBLING, A_STRANGER = "own", "child's", "parent's", "sibling's", "stranger's"
+OWN, THEIR_CHILD, THEIR_PARENT, A_SIBLING, A_STRANGER = (
+    "own",
+    "child's",
+    "parent's",
+    "sibling's",
+    "stranger's",
+)
 
 
 def relation(caller: int, owner: int) -> str:
@@ -242,8 +248,14 @@ async def test_the_matrix_sees_a_leak(settled: Town, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(rentals, "_account_ids", everybody)
     monkeypatch.setattr(RentalQuestions, "find_owner", anybody)
-    leaky = {cell.label for cell in CELLS if cell.method != "AttachPhoneNumber" and await leaks(settled, cell)}
-    assert leaky >= {"GetPhoneNumbers.phone_id", "GetPhoneNumbers.phone_number", "IsAccountPhoneNumber.phone_number"}
+    leaky = {
+        cell.label for cell in CELLS if cell.method != "AttachPhoneNumber" and await leaks(settled, cell)
+    }
+    assert leaky >= {
+        "GetPhoneNumbers.phone_id",
+        "GetPhoneNumbers.phone_number",
+        "IsAccountPhoneNumber.phone_number",
+    }
 
 
 @pytest.mark.parametrize("param", ["phone_id", "phone_number"])

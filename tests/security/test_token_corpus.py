@@ -196,9 +196,7 @@ def test_the_corpus_has_what_it_claims() -> None:
 
 async def test_every_failed_authorization_reads_the_same(corpus_town: Town) -> None:
     mint = mint_of(corpus_town)
-    bodies = {
-        (await ask(corpus_town, by_query(case.headers(mint))))[1] for case in CASES if case.code == 100
-    }
+    bodies = {(await ask(corpus_town, by_query(case.headers(mint))))[1] for case in CASES if case.code == 100}
     assert len(bodies) == 1
 
 
@@ -273,7 +271,10 @@ def _cut(rng: random.Random, text: str, _other: str) -> str:
 
 def _swap_part(rng: random.Random, text: str, other: str) -> str:
     which = rng.randrange(3)
-    mixed = [theirs if at == which else ours for at, (ours, theirs) in enumerate(zip(text.split("."), other.split("."), strict=True))]
+    mixed = [
+        theirs if at == which else ours
+        for at, (ours, theirs) in enumerate(zip(text.split("."), other.split("."), strict=True))
+    ]
     return ".".join(mixed)
 
 
@@ -453,7 +454,9 @@ async def test_weak_keys_cannot_be_registered(town: Town) -> None:
     }
     for name, pem in doubtful.items():
         with pytest.raises(KeyRefused):
-            await register_key(town.store, town.clock, world.PARENT, OWNER, public_key_pem=pem, description=name)
+            await register_key(
+                town.store, town.clock, world.PARENT, OWNER, public_key_pem=pem, description=name
+            )
     key_id = await register_key(town.store, town.clock, world.PARENT, OWNER, public_key_pem=sound)
     mint = mint_of(town)
     assert await code_of(town, mint.token(mint.header(kid=key_id), key=corpus.attackers_key())) is None

@@ -139,7 +139,9 @@ class _Reader:
         self._at_most: Final = param.at_most
         self._capped_at: Final = param.capped_at
         self._items_max: Final = param.items_max or limits.LIST_ITEMS
-        self._choices: Final = {choice.lower(): param.meanings.get(choice, choice) for choice in param.choices}
+        self._choices: Final = {
+            choice.lower(): param.meanings.get(choice, choice) for choice in param.choices
+        }
         self._is_integer: Final = bound.kind is Kind.INTEGER
         self._convert: Final[Callable[[str], Any]] = self._choose if param.choices else _READERS[bound.kind]
 

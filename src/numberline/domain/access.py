@@ -92,7 +92,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 def may_act_as(owner: Account, target: Account) -> bool:
     """Tell whether a key of `owner` may act as `target`: itself or one of its children."""
-    return target.id == owner.id or target.parent_id == owner.id
+    return owner.id in (target.id, target.parent_id)
 
 
 def parse_roles(names: Iterable[str]) -> frozenset[Role]:

@@ -100,7 +100,8 @@ class Mask:
 def _closure(pattern: str, states: frozenset[int]) -> frozenset[int]:
     """Add the places reachable by letting a `*` stand for nothing."""
     reached = set(states)
-    for place in states:
+    for state in states:
+        place = state
         while place < len(pattern) and pattern[place] == "*":
             place += 1
             reached.add(place)

@@ -87,7 +87,7 @@ class Desk:
         catalog: CatalogCache,
         *,
         batch_max: int = BATCH_MAX,
-        observe: Callable[[Served], None] = lambda served: None,
+        observe: Callable[[Served], None] = lambda _: None,
     ) -> None:
         """`observe` is told of every batch that was committed."""
         self._store = store

@@ -50,8 +50,11 @@ def test_attaching_has_the_parameters_of_the_contract():
         "phone_region_id",
     }
     assert found["phone_number"]["schema"]["items"]["type"] == "string"
-    assert found["phone_count"]["schema"]["default"] == 1
     assert found["phone_region_id"]["example"] == 101
+    # A tool that sends every default and example must not send two that exclude each other.
+    assert "default" not in found["phone_count"]["schema"]
+    assert [name in found for name in ("phone_count", "phone_number")] == [True, True]
+    assert ["example" in found[name] for name in ("phone_count", "phone_number")] == [False, True]
 
 
 def test_changing_methods_take_an_idempotency_key():

@@ -53,7 +53,9 @@ def test_some_methods_are_open_to_keys_without_roles() -> None:
         (STRANGER, CHILD, False),
     ],
 )
-def test_a_key_acts_for_its_account_and_the_accounts_children(owner: Account, target: Account, may: bool) -> None:
+def test_a_key_acts_for_its_account_and_the_accounts_children(
+    owner: Account, target: Account, may: bool
+) -> None:
     assert may_act_as(owner, target) is may
 
 

@@ -29,7 +29,13 @@ TOLLFREE = Region(3, "US", "TOLLFREE", "", "800", "United States", "США")
 BERLIN = Region(4, "DE", "GEOGRAPHIC", "", "30", "Berlin", "Берлин")
 REGIONS = [LOS_ANGELES, NEW_YORK, TOLLFREE, BERLIN]
 # Most specific first: which keys may speak about Los Angeles.
-KEYS = [("US", "GEOGRAPHIC", 1), ("US", "GEOGRAPHIC", 0), ("US", "*", 0), ("*", "GEOGRAPHIC", 0), ("*", "*", 0)]
+KEYS = [
+    ("US", "GEOGRAPHIC", 1),
+    ("US", "GEOGRAPHIC", 0),
+    ("US", "*", 0),
+    ("*", "GEOGRAPHIC", 0),
+    ("*", "*", 0),
+]
 
 
 def build(
@@ -201,7 +207,13 @@ def test_the_cheapest_offer_stands_first_and_an_unpriced_one_last() -> None:
             Price("US", "GEOGRAPHIC", 0, "gold", "USD", 4, 9),
             Price("US", "GEOGRAPHIC", 0, "sale", "USD", 4, 0),
         ],
-        offers=[Offer(1, 1, "unpriced"), Offer(2, 1, "gold"), Offer(3, 1, ""), Offer(4, 1, "sale"), Offer(5, 2, "")],
+        offers=[
+            Offer(1, 1, "unpriced"),
+            Offer(2, 1, "gold"),
+            Offer(3, 1, ""),
+            Offer(4, 1, "sale"),
+            Offer(5, 2, ""),
+        ],
     )
     assert [offer.id for offer in catalog.offers_of(1)] == [4, 3, 2, 1]
     assert [offer.id for offer in catalog.offers_of(2)] == [5]

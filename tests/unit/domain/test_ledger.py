@@ -131,6 +131,8 @@ def test_no_more_is_released_than_was_held() -> None:
         apply(Wallet(0, 1, 0, 0), back)
 
 
-@pytest.mark.parametrize(("limit", "count", "fits"), [(None, 10**6, True), (5, 2, True), (5, 3, False), (3, 0, True)])
+@pytest.mark.parametrize(
+    ("limit", "count", "fits"), [(None, 10**6, True), (5, 2, True), (5, 3, False), (3, 0, True)]
+)
 def test_the_room_for_rentals(limit: int | None, count: int, fits: bool) -> None:
     assert Wallet(0, 0, 0, 3, limit).has_room_for(count) is fits

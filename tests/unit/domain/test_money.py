@@ -9,7 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from numberline.domain.money import MAX_MICROS, MICROS_PER_UNIT, format_amount, parse_amount, scale, to_decimal
+from numberline.domain.money import (
+    MAX_MICROS,
+    MICROS_PER_UNIT,
+    format_amount,
+    parse_amount,
+    scale,
+    to_decimal,
+)
 
 # The largest amount that can be written in twelve digits before the point.
 LARGEST = MAX_MICROS - 1
@@ -61,7 +68,9 @@ def test_amounts_by_hand(micros: int, text: str) -> None:
     assert parse_amount(text) == micros
 
 
-@pytest.mark.parametrize(("text", "micros"), [("1.50", 1_500_000), ("007", 7_000_000), ("-0", 0), ("0.10", 100_000)])
+@pytest.mark.parametrize(
+    ("text", "micros"), [("1.50", 1_500_000), ("007", 7_000_000), ("-0", 0), ("0.10", 100_000)]
+)
 def test_zeros_that_say_nothing_are_read(text: str, micros: int) -> None:
     assert parse_amount(text) == micros
 

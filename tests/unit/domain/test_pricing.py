@@ -63,7 +63,12 @@ def build(
     ],
 )
 def test_quotes_by_hand(
-    monthly: int, setup: int, listed: str, currency: str, country: str, expected: tuple[int, int, int, int, bool]
+    monthly: int,
+    setup: int,
+    listed: str,
+    currency: str,
+    country: str,
+    expected: tuple[int, int, int, int, bool],
 ) -> None:
     assert quote(build(monthly, setup, listed), REGION, "", currency, country) == Quote(currency, *expected)
 
@@ -133,7 +138,13 @@ def test_sandbox_numbers_are_free_for_everybody(currency: str, country: str) -> 
 
 @pytest.mark.parametrize(
     ("listed", "currency", "priced"),
-    [("USD", "USD", True), ("USD", "EUR", True), ("USD", "PLN", False), ("PLN", "PLN", True), ("PLN", "USD", False)],
+    [
+        ("USD", "USD", True),
+        ("USD", "EUR", True),
+        ("USD", "PLN", False),
+        ("PLN", "PLN", True),
+        ("PLN", "USD", False),
+    ],
 )
 def test_whether_a_price_can_be_charged(listed: str, currency: str, priced: bool) -> None:
     catalog = build(currency=listed)

@@ -39,7 +39,9 @@ def test_an_address_of_the_place_serves_every_type(address_type: str) -> None:
         ({"country": "FR", "category": "MOBILE", "area_code": "1"}, False, False, True),
     ],
 )
-def test_how_far_an_address_reaches(change: dict[str, str], local: bool, national: bool, worldwide: bool) -> None:
+def test_how_far_an_address_reaches(
+    change: dict[str, str], local: bool, national: bool, worldwide: bool
+) -> None:
     address = msgspec.structs.replace(ADDRESS, **change)
     for address_type, fits in zip(ADDRESS_TYPES, (local, national, worldwide), strict=True):
         assert _refusal(address_type, address) is (None if fits else errors.ADDRESS_MISMATCH)

@@ -34,7 +34,11 @@ def test_a_verified_buyer_waits_for_nothing(hold: date | None, lapsed: date | No
 
 @pytest.mark.parametrize(
     ("status", "trouble"),
-    [*product([REQUIRED, IN_PROGRESS], [(None, TODAY), (None, TODAY - DAY), (TODAY, None), (TODAY, TODAY + DAY)])],
+    [
+        *product(
+            [REQUIRED, IN_PROGRESS], [(None, TODAY), (None, TODAY - DAY), (TODAY, None), (TODAY, TODAY + DAY)]
+        )
+    ],
 )
 def test_a_hold_that_ran_out_refuses(status: str, trouble: tuple[date | None, date | None]) -> None:
     lapsed, hold = trouble

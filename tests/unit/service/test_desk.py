@@ -13,7 +13,7 @@ from numberline.domain.catalog import Catalog, CatalogRows
 from numberline.domain.errors import Refusal
 from numberline.domain.working_set import Effects, Needs, WorkingSet
 from numberline.service.catalog import CatalogCache
-from numberline.service.desk import Desk
+from numberline.service.desk import Desk, Served
 from numberline.store.contract import Store
 from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
 
@@ -112,13 +112,22 @@ class Office:
     """A desk with its fakes."""
 
     def __init__(self, batch_max: int = 64) -> None:
-        self.store, self.catalogs, self.diary, self.sizes = FakeStore(), FakeCatalogs(), list[str](), list[int]()
+        self.store, self.catalogs, self.diary, self.sizes = (
+            FakeStore(),
+            FakeCatalogs(),
+            list[str](),
+            list[int](),
+        )
         self.desk = Desk(
             cast("Store", self.store),
             cast("CatalogCache", self.catalogs),
             batch_max=batch_max,
-            observe=self.sizes.append,
+            observe=self.observe,
         )
+
+    def observe(self, served: Served) -> None:
+        assert min(served.waits_seconds) >= 0
+        self.sizes.append(len(served.waits_seconds))
 
     def order(self, name: str, **does: Exception | None) -> FakeOrder:
         return FakeOrder(name, self.diary, **does)
