@@ -32,7 +32,7 @@ from tests.kit.leash import free_port
 from tests.kit.tokens import token
 from tests.kit.world import Town
 
-SECONDS: Final = 15.0
+SECONDS: Final = 12.0
 DOCUMENT: Final = build_openapi(REGISTRY)
 _SEPARATORS: Final = re.compile(r"[ ()\-.]")
 _TEXTS_OF: Final = {
@@ -175,7 +175,7 @@ class Serving:
 
 def _settings(serving: Serving, seed: int) -> schemathesis.Config:
     bearer = "Bearer " + token(world.PARENT, f"owner-{world.PARENT}", now=world.START.timestamp(), life=3_600)
-    config = schemathesis.Config.from_dict(
+    return schemathesis.Config.from_dict(
         {
             "seed": seed,
             "max-time": SECONDS,
@@ -193,7 +193,6 @@ def _settings(serving: Serving, seed: int) -> schemathesis.Config:
             "phases": {"stateful": {"enabled": False}, "examples": {"fill-missing": True}},
         }
     )
-    return config
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ as an attacker would make it, with a true signature wherever the trick allows on
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -14,7 +15,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
-import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -64,7 +64,7 @@ def exponent_one_pem() -> bytes:
 
     numbers = der(0x30, integer(_modulus()) + integer(1))
     algorithm = der(0x30, bytes.fromhex("06092a864886f70d010101") + b"\x05\x00")
-    body = jwt.utils.base64.encodebytes(der(0x30, algorithm + der(3, b"\0" + numbers)))
+    body = base64.encodebytes(der(0x30, algorithm + der(3, b"\0" + numbers)))
     return b"-----BEGIN PUBLIC KEY-----\n" + body + b"-----END PUBLIC KEY-----\n"
 
 
@@ -158,9 +158,8 @@ def _without_claim(name: str, mint: Mint) -> str:
     return mint.token(claims={each: value for each, value in mint.claims().items() if each != name})
 
 
-def _times(mint: Mint, iat: int, exp: int, **more: int) -> str:
-    moved = {name: mint.now + value for name, value in more.items()}
-    return mint.token(claims=mint.claims(iat=mint.now + iat, exp=mint.now + exp, **moved))
+def _times(offsets: dict[str, int], mint: Mint) -> str:
+    return mint.token(claims=mint.claims(**{name: mint.now + value for name, value in offsets.items()}))
 
 
 def _unsigned(mint: Mint, alg: str) -> str:
@@ -298,7 +297,7 @@ def _issuers(code: int | None, **issuers: Any) -> list[Case]:
 
 def _instants(code: int | None, **times: dict[str, int]) -> list[Case]:
     return [
-        Case("time", name.replace("_", " "), code, partial(_times, **offsets))
+        Case("time", name.replace("_", " "), code, partial(_times, offsets))
         for name, offsets in times.items()
     ]
 
@@ -318,7 +317,7 @@ ALGORITHM: Final = _group(
     hs384_with_the_public_pem=lambda mint: _hmac(mint, "HS384", public_pem()),
     hs512_with_the_public_pem=lambda mint: _hmac(mint, "HS512", public_pem()),
     hs256_with_the_stripped_pem=lambda mint: _hmac(mint, "HS256", _stripped(public_pem())),
-    hs256_with_the_der=lambda mint: _hmac(mint, "HS256", jwt.utils.base64.b64decode(_stripped(public_pem()))),
+    hs256_with_the_der=lambda mint: _hmac(mint, "HS256", base64.b64decode(_stripped(public_pem()))),
     hs256_with_a_crlf_pem=lambda mint: _hmac(mint, "HS256", public_pem().replace(b"\n", b"\r\n")),
     hs256_with_a_blank_secret=lambda mint: _hmac(mint, "HS256", b""),
     rs384=lambda mint: _rsa_as(mint, "RS384", hashes.SHA384()),

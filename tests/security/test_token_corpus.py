@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import bindparam, update
 
-from numberline.api import auth, token as api_token
+from numberline.api import auth
+from numberline.api import token as api_token
 from numberline.api.codec import RawRequest
 from numberline.domain import limits
 from numberline.domain.access import OWNER, AccessKey, Role
@@ -109,7 +111,7 @@ async def corpus_town(
     template = town_template[request.param]
     if request.param == "sqlite":
         copy = tmp_path_factory.mktemp("corpus") / "town.db"
-        copy.write_bytes(Path(template.removeprefix("sqlite:///")).read_bytes())
+        shutil.copy(template.removeprefix("sqlite:///"), copy)
         url = f"sqlite:///{copy}"
     else:
         url = postgres.create_database(template=template.rpartition("/")[2].partition("?")[0])
@@ -258,7 +260,7 @@ def _flip_byte_bit(rng: random.Random, text: str, _other: str) -> str:
     """One bit of what a part says, spelled canonically again."""
     parts = text.split(".")
     which = rng.randrange(3)
-    decoded = bytearray(corpus.jwt.utils.base64url_decode(parts[which]))
+    decoded = bytearray(corpus.unpart(parts[which]))
     decoded[rng.randrange(len(decoded))] ^= 1 << rng.randrange(8)
     parts[which] = corpus.part(bytes(decoded))
     return ".".join(parts)
@@ -299,7 +301,7 @@ def _reorder(rng: random.Random, text: str, _other: str) -> str:
     """The same members in another order or with other blanks: the same meaning, but not what was signed."""
     parts = text.split(".")
     which = rng.randrange(2)
-    members = list(json.loads(corpus.jwt.utils.base64url_decode(parts[which])).items())
+    members = list(json.loads(corpus.unpart(parts[which])).items())
     rng.shuffle(members)
     parts[which] = corpus.part(json.dumps(dict(members), indent=rng.choice([None, 0, 1])).encode())
     return ".".join(parts)

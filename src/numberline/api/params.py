@@ -150,7 +150,8 @@ class _Reader:
         trimmed = [text for value in values if (text := value.strip())]
         if not trimmed or (self._zero_is_absent and trimmed[-1] == "0"):
             return None
-        return trimmed
+        # `;` and `[]` are lists that hold nothing.
+        return trimmed if not self.many or split_list(trimmed) else None
 
     def read(self, values: list[str]) -> Any:
         """The typed value; a scalar given repeatedly counts as last given."""
@@ -165,7 +166,7 @@ class _Reader:
             return "all"
         if len(items) > self._items_max:
             raise self._too_long(f"{self._items_max} items")
-        return list(dict.fromkeys(self._read_one(item) for item in items)) or None
+        return list(dict.fromkeys(self._read_one(item) for item in items))
 
     def _read_one(self, text: str) -> Any:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -16,6 +16,8 @@ from numberline.domain.verification import VERIFIED
 from numberline.service.context import Call
 from numberline.store.rentals import ListedRental, RentalFilter
 
+# Instants are shown in whole seconds; one that is shown as the last of an interval lies within it.
+_REST_OF_SECOND: Final = timedelta(microseconds=999_999)
 _STATUS_IS_FROZEN: Final = {FROZEN_STATUS: True, ACTIVE_STATUS: False}
 
 
@@ -144,14 +146,13 @@ def _filter(order: RentalsOrder, catalog: Catalog, account_ids: list[int], froze
         if order.countries is None
         else [catalog.country(code).code for code in order.countries],
         categories=_categories(order),
-        region_names=order.region_names,
         is_canceled=order.is_canceled,
         is_frozen=None if len(frozen) > 1 else next(iter(frozen)),
         auto_charge=order.auto_charge,
         renews_from=order.renews_from,
         renews_to=order.renews_to,
         purchased_from=order.purchased_from,
-        purchased_to=order.purchased_to,
+        purchased_to=None if order.purchased_to is None else order.purchased_to + _REST_OF_SECOND,
         verification_name=order.verification_name,
         verification_statuses=order.verification_statuses,
         hold_from=order.hold_from,
@@ -183,14 +184,17 @@ def _frozen_states(order: RentalsOrder) -> set[bool]:
 
 
 def _region_ids(order: RentalsOrder, catalog: Catalog) -> list[int] | None:
-    """The regions whose rules fit the filters on SMS and test numbers; None when there is no such filter."""
+    """The regions that fit the filters on names, SMS and test numbers; None when there is no such filter."""
     sandbox = None if order.sandbox in (None, "all") else order.sandbox == "true"
-    if sandbox is None and order.sms_supported is None:
+    if sandbox is None and order.sms_supported is None and order.region_names is None:
         return None
+    # Compared here and not in the store: engines differ in what they take for the same letter in another case.
+    names = None if order.region_names is None else {name.casefold() for name in order.region_names}
     return [
         region.id
         for region in catalog.regions.values()
-        if sandbox in (None, catalog.rule(region).sandbox)
+        if (names is None or not names.isdisjoint((region.name_en.casefold(), region.name_ru.casefold())))
+        and sandbox in (None, catalog.rule(region).sandbox)
         and order.sms_supported in (None, catalog.rule(region).sms)
     ]
 

@@ -123,9 +123,8 @@ class AccessQuestions(Questions):
     async def insert_key(self, key: AccessKey, description: str, now: datetime) -> None:
         """Register the public half of a key with its roles."""
         values = {"id": key.id, "account_id": key.account_id, "public_key_pem": key.public_key_pem}
-        await self.connection.execute(
-            _INSERT_KEY, values | {"description": description, "created_at": to_micros(now)}
-        )
+        values |= {"description": description, "created_at": to_micros(now)}
+        await self.connection.write_rows((_INSERT_KEY, [values]))
         await self._insert_roles(key.id, key.roles)
 
     async def set_roles(self, key_id: str, roles: Iterable[Role]) -> None:
@@ -140,7 +139,7 @@ class AccessQuestions(Questions):
 
     async def _insert_roles(self, key_id: str, roles: Iterable[Role]) -> None:
         rows = [{"key_id": key_id, "role": role.value} for role in sorted(roles)]
-        await self.connection.execute_many(_INSERT_ROLE, rows)
+        await self.connection.write_rows((_INSERT_ROLE, rows))
 
 
 def _one_account(rows: Sequence[Row]) -> Account | None:

@@ -27,7 +27,7 @@ from numberline.store.schema import (
     verification,
     wallet,
 )
-from numberline.store.statements import Statement, insert_into, select_all, within
+from numberline.store.statements import Statement, insert_into, select_all, update_rows, within
 
 
 class AccountRecord(msgspec.Struct, frozen=True):
@@ -83,22 +83,14 @@ _INSERT_ACCOUNT = insert_into(account)
 _INSERT_WALLET = insert_into(wallet)
 _INSERT_ADDRESS = insert_into(regulation_address)
 _INSERT_VERIFICATION = insert_into(verification)
-_SAVE_WALLET = Statement(
-    update(wallet)
-    .where(wallet.c.account_id == bindparam("id"))
-    .values(
-        funds_micros=bindparam("funds"),
-        held_micros=bindparam("held"),
-        rental_count=bindparam("count"),
-    )
-)
+SAVE_WALLETS = update_rows(wallet, ("account_id",), "funds_micros", "held_micros", "rental_count")
 _SET_FLAGS = Statement(
     update(account)
     .where(account.c.id == bindparam("id_"))
     .values(is_active=bindparam("active"), is_frozen=bindparam("frozen"))
 )
-_INSERT_MOVEMENT = insert_into(movement)
-_INSERT_POSTING = insert_into(posting)
+INSERT_MOVEMENTS = insert_into(movement)
+INSERT_POSTINGS = insert_into(posting)
 
 
 class AccountQuestions(Questions):
@@ -148,28 +140,26 @@ class AccountQuestions(Questions):
     async def insert_account(self, record: AccountRecord) -> None:
         """Create an account; its wallet starts empty, whatever the record's says of money."""
         identity = record.account
-        await self.connection.execute(
-            _INSERT_ACCOUNT,
-            {
-                "id": identity.id,
-                "parent_id": identity.parent_id,
-                "name": identity.name,
-                "email": record.email,
-                "currency": identity.currency,
-                "billing_country": record.billing_country,
-                "is_active": identity.is_active,
-                "is_frozen": identity.is_frozen,
-                "api_key_hash": identity.api_key_hash,
-                "profile": msgspec.json.encode(record.profile),
-                "created_at": to_micros(record.created_at),
-            },
-        )
+        row = {
+            "id": identity.id,
+            "parent_id": identity.parent_id,
+            "name": identity.name,
+            "email": record.email,
+            "currency": identity.currency,
+            "billing_country": record.billing_country,
+            "is_active": identity.is_active,
+            "is_frozen": identity.is_frozen,
+            "api_key_hash": identity.api_key_hash,
+            "profile": msgspec.json.encode(record.profile),
+            "created_at": to_micros(record.created_at),
+        }
+        await self.connection.write_rows((_INSERT_ACCOUNT, [row]))
         limits = {
             "credit_limit_micros": record.wallet.credit_limit_micros,
             "rental_limit": record.wallet.rental_limit,
         }
         empty = {"account_id": identity.id, "funds_micros": 0, "held_micros": 0, "rental_count": 0}
-        await self.connection.execute(_INSERT_WALLET, empty | limits)
+        await self.connection.write_rows((_INSERT_WALLET, [empty | limits]))
 
     async def set_flags(self, account_id: int, *, is_active: bool, is_frozen: bool) -> None:
         """Activate, freeze or thaw an account."""
@@ -181,7 +171,7 @@ class AccountQuestions(Questions):
         """Record how far an account has come with a verification."""
         lapsed_on = None if held.lapsed_on is None else held.lapsed_on.isoformat()
         values = {"account_id": account_id, "name": held.name, "status": held.status, "lapsed_on": lapsed_on}
-        await self.connection.execute(_INSERT_VERIFICATION, values)
+        await self.connection.write_rows((_INSERT_VERIFICATION, [values]))
 
     async def insert_address(self, address: RegulationAddress, now: datetime) -> None:
         """Record a regulation address."""
@@ -195,49 +185,62 @@ class AccountQuestions(Questions):
             "details": msgspec.json.encode(address.details),
             "created_at": to_micros(now),
         }
-        await self.connection.execute(_INSERT_ADDRESS, values)
+        await self.connection.write_rows((_INSERT_ADDRESS, [values]))
 
     async def save_wallets(self, buyers: Collection[Buyer]) -> None:
         """Write back the wallets of locked accounts."""
-        rows = [
-            {
-                "id": buyer.account.id,
-                "funds": buyer.wallet.funds_micros,
-                "held": buyer.wallet.held_micros,
-                "count": buyer.wallet.rental_count,
-            }
-            for buyer in buyers
-        ]
-        await self.connection.execute_many(_SAVE_WALLET, rows)
+        await self.connection.write_rows((SAVE_WALLETS, wallet_rows(buyers)))
 
     async def insert_movements(self, movements: Collection[Movement]) -> None:
         """Write movements with their postings."""
-        await self.connection.execute_many(_INSERT_MOVEMENT, [_movement_values(moved) for moved in movements])
-        rows = [
-            {
-                "movement_id": moved.id,
-                "position": position,
-                "book": leg.book,
-                "purpose": leg.purpose,
-                "rental_id": leg.rental_id,
-                "amount_micros": leg.amount_micros,
-            }
-            for moved in movements
-            for position, leg in enumerate(moved.postings)
-        ]
-        await self.connection.execute_many(_INSERT_POSTING, rows)
+        await self.connection.write_rows(
+            (INSERT_MOVEMENTS, movement_rows(movements)), (INSERT_POSTINGS, posting_rows(movements))
+        )
 
 
-def _movement_values(moved: Movement) -> dict[str, object]:
-    return {
-        "id": moved.id,
-        "account_id": moved.account_id,
-        "kind": moved.kind,
-        "currency": moved.currency,
-        "moved_at": to_micros(moved.moved_at),
-        "actor": moved.actor,
-        "note": moved.note,
-    }
+def wallet_rows(buyers: Collection[Buyer]) -> list[dict[str, object]]:
+    """What changes of wallets, as rows."""
+    return [
+        {
+            "account_id": buyer.account.id,
+            "funds_micros": buyer.wallet.funds_micros,
+            "held_micros": buyer.wallet.held_micros,
+            "rental_count": buyer.wallet.rental_count,
+        }
+        for buyer in buyers
+    ]
+
+
+def movement_rows(movements: Collection[Movement]) -> list[dict[str, object]]:
+    """Movements as rows, without their postings."""
+    return [
+        {
+            "id": moved.id,
+            "account_id": moved.account_id,
+            "kind": moved.kind,
+            "currency": moved.currency,
+            "moved_at": to_micros(moved.moved_at),
+            "actor": moved.actor,
+            "note": moved.note,
+        }
+        for moved in movements
+    ]
+
+
+def posting_rows(movements: Collection[Movement]) -> list[dict[str, object]]:
+    """The postings of movements as rows."""
+    return [
+        {
+            "movement_id": moved.id,
+            "position": position,
+            "book": leg.book,
+            "purpose": leg.purpose,
+            "rental_id": leg.rental_id,
+            "amount_micros": leg.amount_micros,
+        }
+        for moved in movements
+        for position, leg in enumerate(moved.postings)
+    ]
 
 
 def _to_record(row: Row) -> AccountRecord:

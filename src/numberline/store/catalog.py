@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import delete, select, update
 
 from numberline.domain.catalog import CatalogRows, Country, Offer, Price, Region, Rule, State
 from numberline.store.questions import Questions
@@ -20,7 +20,7 @@ from numberline.store.schema import (
     state,
     tax_rate,
 )
-from numberline.store.statements import Statement, insert_into, select_all
+from numberline.store.statements import Statement, insert_into, select_all, update_rows
 
 _REVISION = Statement(select(catalog_revision.c.revision))
 _NEXT_REVISION = Statement(update(catalog_revision).values(revision=catalog_revision.c.revision + 1))
@@ -38,18 +38,7 @@ _INSERT = {
 _DELETE = {
     table.name: Statement(delete(table)) for table in (country, state, price, rule, tax_rate, currency_rate)
 }
-_SAVE_REGION = Statement(
-    update(region)
-    .where(region.c.id == bindparam("id_"))
-    .values(
-        country_code=bindparam("country_"),
-        category=bindparam("category_"),
-        state_code=bindparam("state_"),
-        area_code=bindparam("area_"),
-        name_en=bindparam("en_"),
-        name_ru=bindparam("ru_"),
-    )
-)
+_SAVE_REGION = update_rows(region, ("id",), *(column.name for column in region.c if column.name != "id"))
 
 
 class CatalogQuestions(Questions):
@@ -95,16 +84,16 @@ class CatalogQuestions(Questions):
         await self._insert(price.name, rows.prices)
         await self._insert(rule.name, rows.rules)
         taxes = [{"billing_country": code, "rate_ppm": ppm} for code, ppm in rows.tax_ppm.items()]
-        await self.connection.execute_many(_INSERT[tax_rate.name], taxes)
+        await self.connection.write_rows((_INSERT[tax_rate.name], taxes))
         rates = [{"currency": code, "per_usd_micros": rate} for code, rate in rows.per_usd_micros.items()]
-        await self.connection.execute_many(_INSERT[currency_rate.name], rates)
+        await self.connection.write_rows((_INSERT[currency_rate.name], rates))
 
     async def insert_offers(self, offers: list[Offer]) -> None:
         """Add offers, which is a change of the catalogue too."""
         if offers:
             await self.connection.execute(_NEXT_REVISION)
             rows = [{"id": found.id, "region_id": found.region_id, "tier": found.tier} for found in offers]
-            await self.connection.execute_many(_INSERT[offer.name], rows)
+            await self.connection.write_rows((_INSERT[offer.name], rows))
 
     async def list_offers(self) -> list[Offer]:
         """Every offer, by id."""
@@ -114,20 +103,20 @@ class CatalogQuestions(Questions):
         known = {row[0]: Region(*row) for row in await self.connection.fetch(_REGIONS)}
         await self._insert(region.name, [found for found in regions if found.id not in known])
         changed = [found for found in regions if found.id in known and known[found.id] != found]
-        names = ("id_", "country_", "category_", "state_", "area_", "en_", "ru_")
-        rows = [dict(zip(names, msgspec.structs.astuple(found), strict=True)) for found in changed]
-        await self.connection.execute_many(_SAVE_REGION, rows)
+        await self.connection.write_rows((_SAVE_REGION, _rows(region.name, changed)))
 
     async def _insert(self, table: str, found: list[Any]) -> None:
-        statement = _INSERT[table]
-        rows = [dict(zip(_COLUMNS[table], msgspec.structs.astuple(one), strict=True)) for one in found]
-        await self.connection.execute_many(statement, rows)
+        await self.connection.write_rows((_INSERT[table], _rows(table, found)))
 
 
 # The structs of `domain.catalog` list their fields in the order of these tables' columns.
 _COLUMNS = {
     table.name: [column.name for column in table.c] for table in (country, state, region, price, rule)
 }
+
+
+def _rows(table: str, found: list[Any]) -> list[dict[str, Any]]:
+    return [dict(zip(_COLUMNS[table], msgspec.structs.astuple(one), strict=True)) for one in found]
 
 
 def _to_rule(row: tuple[Any, ...]) -> Rule:

@@ -7,11 +7,11 @@ of it runs in the writer's thread, one hop for one unit of work.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from numberline.store.statements import Engine, Statement
+from numberline.store.statements import Engine, RowChange, Statement
 
 if TYPE_CHECKING:
     from numberline.store.transaction import Transaction
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Work = Callable[["Transaction"], Awaitable[T]]
 Row = Sequence[Any]
+# What to do once per row, and the rows by column name.
+Changes = tuple[RowChange, Sequence[Mapping[str, Any]]]
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -33,8 +35,8 @@ class Connection(Protocol):
     async def execute(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> None:
         """Run a statement that returns nothing."""
 
-    async def execute_many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Run a statement once per set of values, in one exchange with the server."""
+    async def write_rows(self, *changes: Changes) -> None:
+        """Make changes once per row of each, all of them in one exchange with the server."""
 
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
         """Ids of a kind that nobody else has or will get; some may stay unused."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import asyncpg
 from sqlalchemy import bindparam, update
 
-from numberline.store.contract import NOTHING, Row, Work
+from numberline.store.contract import NOTHING, Changes, Row, Work
 from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
 from numberline.store.schema import id_range
-from numberline.store.statements import Engine, Statement
+from numberline.store.statements import Engine, RowChange, Statement
 from numberline.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ T = TypeVar("T")
 POOL_SIZE: Final = 8
 ATTEMPTS: Final = 3
 ID_RANGE: Final = 1_000
+ROWS_MAX: Final = 5_000
 # JIT compiles for longer than our statements run, and custom plans are planned anew each time.
 _SERVER_SETTINGS: Final = {
     "application_name": "numberline",
@@ -36,6 +38,17 @@ _RESERVE = Statement(
     .values(next_id=id_range.c.next_id + bindparam("count_"))
     .returning(id_range.c.next_id)
 )
+
+
+@lru_cache(maxsize=256)
+def _joined(changes: tuple[RowChange, ...]) -> str:
+    """One statement for several changes: all but the last stand before it as common table expressions."""
+    texts, first = [], 1
+    for change in changes:
+        texts.append(change.set_text(first))
+        first += len(change.columns)
+    before = ", ".join(f"change_{place} AS ({text})" for place, text in enumerate(texts[:-1]))
+    return f"WITH {before} {texts[-1]}" if before else texts[-1]
 
 
 class PostgresConnection:
@@ -58,13 +71,19 @@ class PostgresConnection:
         """Run a statement that returns nothing."""
         await self._connection.fetch(statement.text("postgres"), *statement.arguments("postgres", values))
 
-    async def execute_many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Run a statement once per set of values, sent together."""
-        arguments = [statement.arguments("postgres", row) for row in rows]
-        if len(arguments) == 1:
-            await self._connection.fetch(statement.text("postgres"), *arguments[0])
-        elif arguments:
-            await self._connection.executemany(statement.text("postgres"), arguments)
+    async def write_rows(self, *changes: Changes) -> None:
+        """Make changes once per row of each, all in one statement; long lists go in pieces."""
+        given = [(change, rows) for change, rows in changes if rows]
+        if any(len(rows) > ROWS_MAX for _, rows in given):
+            for change, rows in given:
+                for start in range(0, len(rows), ROWS_MAX):
+                    await self._write_rows([(change, rows[start : start + ROWS_MAX])])
+        elif given:
+            await self._write_rows(given)
+
+    async def _write_rows(self, changes: list[Changes]) -> None:
+        arguments = [column for change, rows in changes for column in change.arrays(rows)]
+        await self._connection.fetch(_joined(tuple(change for change, _ in changes)), *arguments)
 
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
         """Ids from the ranges this process has fetched."""

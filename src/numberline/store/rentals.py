@@ -36,7 +36,7 @@ from numberline.store.statements import Statement, within
 class RentalFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which live rentals to list; an absent filter lets everything pass, dates are inclusive on both ends.
 
-    `template` is a prefix of the number. `region_ids` are the regions whose rules fit what was asked for.
+    `template` is a prefix of the number. `region_ids` are the regions that fit what was asked for.
     """
 
     account_ids: list[int]
@@ -45,7 +45,6 @@ class RentalFilter(msgspec.Struct, frozen=True, kw_only=True):
     region_ids: list[int] | None = None
     countries: list[str] | None = None
     categories: list[str] | None = None
-    region_names: list[str] | None = None
     is_canceled: bool | None = None
     is_frozen: bool | None = None
     auto_charge: bool | None = None
@@ -129,7 +128,6 @@ _WHERE = and_(
     _one_of(rental.c.region_id, "region_ids"),
     _one_of(region.c.country_code, "countries", of_text=True),
     _one_of(region.c.category, "categories", of_text=True),
-    _one_of(func.lower(region.c.name_en), "region_names", of_text=True),
     _flag(rental.c.is_canceled, "is_canceled"),
     _flag(rental.c.is_frozen, "is_frozen"),
     _flag(rental.c.auto_charge, "auto_charge"),
@@ -177,8 +175,6 @@ def _values(wanted: RentalFilter) -> dict[str, Any]:
         values[name] = None if values[name] is None else values[name].isoformat()
     for name in ("purchased_from", "purchased_to"):
         values[name] = None if values[name] is None else to_micros(values[name])
-    if wanted.region_names is not None:
-        values["region_names"] = [name.lower() for name in wanted.region_names]
     return values
 
 

@@ -17,12 +17,20 @@ from numberline.domain.ledger import Charge
 from numberline.domain.phone import BLOCK_SIZE, block_of
 from numberline.domain.rental import Rental
 from numberline.domain.working_set import AnswerKey, Effects, Needs, StoredAnswer, WorkingSet
-from numberline.store.accounts import AccountQuestions
+from numberline.store.accounts import (
+    INSERT_MOVEMENTS,
+    INSERT_POSTINGS,
+    SAVE_WALLETS,
+    AccountQuestions,
+    movement_rows,
+    posting_rows,
+    wallet_rows,
+)
 from numberline.store.catalog import CatalogQuestions
 from numberline.store.contract import Row
 from numberline.store.schema import block, charge, idempotency, rental
 from numberline.store.statements import Statement, insert_into, select_all, within
-from numberline.store.stock import BLOCK_COLUMNS, StockQuestions, to_block
+from numberline.store.stock import BLOCK_COLUMNS, SAVE_BLOCKS, StockQuestions, block_rows, to_block
 
 _FIRST_PICK = 2
 _PICKS_PER_LOOK = 4
@@ -81,17 +89,16 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
 
     async def save(self, effects: Effects) -> None:
         """Write what a batch decided."""
-        await self.save_blocks(effects.blocks.values())
-        await self.save_wallets([effects.buyers[account_id] for account_id in sorted(effects.buyers)])
-        await self.connection.execute_many(
-            _INSERT_RENTAL, [_rental_values(found) for found in effects.rentals]
+        buyers = [effects.buyers[account_id] for account_id in sorted(effects.buyers)]
+        await self.connection.write_rows(
+            (SAVE_BLOCKS, block_rows(effects.blocks.values())),
+            (SAVE_WALLETS, wallet_rows(buyers)),
+            (_INSERT_RENTAL, [_rental_row(found) for found in effects.rentals]),
+            (INSERT_MOVEMENTS, movement_rows(effects.movements)),
+            (INSERT_POSTINGS, posting_rows(effects.movements)),
+            (_INSERT_CHARGE, [_charge_row(found) for found in effects.charges]),
+            (_INSERT_ANSWER, [_answer_row(key, answer) for key, answer in effects.answers.items()]),
         )
-        await self.insert_movements(effects.movements)
-        await self.connection.execute_many(
-            _INSERT_CHARGE, [_charge_values(found) for found in effects.charges]
-        )
-        rows = [_answer_values(key, answer) for key, answer in effects.answers.items()]
-        await self.connection.execute_many(_INSERT_ANSWER, rows)
 
     async def _lock_some(self, needs: Needs) -> list[Block] | None:
         """Wait only for the blocks of exact numbers; take others as they are free."""
@@ -153,7 +160,7 @@ def _to_answer(row: Row) -> StoredAnswer:
     return StoredAnswer(bytes(row[3]), bytes(row[4]), from_micros(row[5]))
 
 
-def _rental_values(found: Rental) -> dict[str, object]:
+def _rental_row(found: Rental) -> dict[str, object]:
     return {
         "id": found.id,
         "number": found.number,
@@ -176,7 +183,7 @@ def _rental_values(found: Rental) -> dict[str, object]:
     }
 
 
-def _charge_values(found: Charge) -> dict[str, object]:
+def _charge_row(found: Charge) -> dict[str, object]:
     return {
         "rental_id": found.rental_id,
         "period_on": found.period_on.isoformat(),
@@ -187,7 +194,7 @@ def _charge_values(found: Charge) -> dict[str, object]:
     }
 
 
-def _answer_values(key: AnswerKey, answer: StoredAnswer) -> dict[str, object]:
+def _answer_row(key: AnswerKey, answer: StoredAnswer) -> dict[str, object]:
     return {
         "account_id": key.account_id,
         "method": key.method,

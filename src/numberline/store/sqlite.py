@@ -12,14 +12,14 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import bindparam, update
 
-from numberline.store.contract import NOTHING, Row, Work
+from numberline.store.contract import NOTHING, Changes, Row, Work
 from numberline.store.errors import (
     CommitUnknown,
     ConstraintViolated,
@@ -61,10 +61,10 @@ class SqliteConnection:
         """Run a statement that returns nothing."""
         self._run(statement, values)
 
-    async def execute_many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Run a statement once per set of values."""
-        arguments = (_plain(statement.arguments("sqlite", row)) for row in rows)
-        self._connection.executemany(statement.text("sqlite"), arguments)
+    async def write_rows(self, *changes: Changes) -> None:
+        """Make changes once per row of each."""
+        for change, rows in changes:
+            self._connection.executemany(change.row_text, map(change.arguments, rows))
 
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
         """Ids from the counter, inside this transaction: a rollback gives them back."""

@@ -5,10 +5,10 @@ SQLAlchemy is the language here, not the driver: the text goes straight to async
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
-from sqlalchemy import ARRAY, BigInteger, Table, Text, bindparam, insert, select
+from sqlalchemy import ARRAY, BigInteger, Table, Text, bindparam, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.engine import Dialect
@@ -81,11 +81,53 @@ def _within_sqlite(element: within, compiler: Any, **options: Any) -> str:
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - both parts are compiled SQL
 
 
-def insert_into(table: Table) -> Statement:
-    """Insert one row, every column given by its name."""
-    return Statement(
-        insert(table).values({column.name: bindparam(column.name, type_=column.type) for column in table.c})
-    )
+class RowChange:
+    """A change made once per row of values, which are given by column name.
+
+    SQLite runs it row by row; to PostgreSQL all rows travel as one array per column, in one statement.
+    """
+
+    def __init__(self, table: Table, columns: tuple[str, ...], row_text: str, set_text: str) -> None:
+        self.columns: Final = columns
+        self.row_text: Final = row_text
+        self._set_text: Final = set_text
+        self._types: Final = tuple(_postgres_type(table, name) for name in columns)
+
+    def arguments(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The values of one row in the order of `row_text`."""
+        return tuple(row[name] for name in self.columns)
+
+    def arrays(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """The values of all rows, one list per column."""
+        return [[row[name] for row in rows] for name in self.columns]
+
+    def set_text(self, first: int = 1) -> str:
+        """The SQL for PostgreSQL, its parameters numbered from `first`."""
+        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(self._types, first))
+        return self._set_text.format(rows=f"unnest({arrays}) AS v({', '.join(self.columns)})")
+
+
+def insert_into(table: Table) -> RowChange:
+    """Insert rows, every column given."""
+    columns = tuple(column.name for column in table.c)
+    head = f"INSERT INTO {table.name} ({', '.join(columns)})"
+    row_text = f"{head} VALUES ({', '.join('?' * len(columns))})"
+    return RowChange(table, columns, row_text, f"{head} SELECT * FROM {{rows}}")  # noqa: S608 - names of the schema
+
+
+def update_rows(table: Table, key: tuple[str, ...], *columns: str) -> RowChange:
+    """Set `columns` of the rows that `key` names."""
+    row_sets = ", ".join(f"{name} = ?" for name in columns)
+    row_keys = " AND ".join(f"{name} = ?" for name in key)
+    sets = ", ".join(f"{name} = v.{name}" for name in columns)
+    keys = " AND ".join(f"t.{name} = v.{name}" for name in key)
+    set_text = f"UPDATE {table.name} AS t SET {sets} FROM {{rows}} WHERE {keys}"  # noqa: S608 - names of the schema
+    row_text = f"UPDATE {table.name} SET {row_sets} WHERE {row_keys}"  # noqa: S608 - names of the schema
+    return RowChange(table, columns + key, row_text, set_text)
+
+
+def _postgres_type(table: Table, name: str) -> str:
+    return str(table.c[name].type.compile(dialect=_DIALECTS["postgres"]))
 
 
 def select_all(table: Table) -> Select[Any]:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     null,
     select,
     true,
-    update,
 )
 
 from numberline.domain.blocks import Block, pack, unpack
@@ -25,7 +24,7 @@ from numberline.domain.phone import BLOCK_SIZE
 from numberline.store.contract import Row
 from numberline.store.questions import Questions
 from numberline.store.schema import block, offer, rental
-from numberline.store.statements import Statement, insert_into, within
+from numberline.store.statements import Statement, insert_into, update_rows, within
 
 BLOCK_COLUMNS = (
     block.c.offer_id,
@@ -111,16 +110,7 @@ def _insert_whole() -> Statement:
 
 
 _INSERT_WHOLE = _insert_whole()
-_SAVE_BLOCK = Statement(
-    update(block)
-    .where(block.c.offer_id == bindparam("offer"), block.c.prefix == bindparam("block_prefix"))
-    .values(
-        stocked_count=bindparam("stocked"),
-        free_count=bindparam("free"),
-        free_map=bindparam("map"),
-        is_open=bindparam("open"),
-    )
-)
+SAVE_BLOCKS = update_rows(block, ("offer_id", "prefix"), "stocked_count", "free_count", "free_map", "is_open")
 _SUMMARY = Statement(
     select(
         block.c.offer_id,
@@ -141,16 +131,19 @@ def to_block(row: Sequence[Any]) -> Block:
     return found
 
 
-def block_values(found: Block) -> dict[str, object]:
-    """The values of `_SAVE_BLOCK`."""
-    return {
-        "offer": found.offer_id,
-        "block_prefix": found.prefix,
-        "stocked": found.stocked_count,
-        "free": found.free_count,
-        "map": pack(found.free_map),
-        "open": found.free_map != 0,
-    }
+def block_rows(blocks: Iterable[Block]) -> list[dict[str, object]]:
+    """Blocks as rows of their table."""
+    return [
+        {
+            "offer_id": found.offer_id,
+            "prefix": found.prefix,
+            "stocked_count": found.stocked_count,
+            "free_count": found.free_count,
+            "free_map": pack(found.free_map),
+            "is_open": found.free_map != 0,
+        }
+        for found in blocks
+    ]
 
 
 class StockQuestions(Questions):
@@ -208,22 +201,11 @@ class StockQuestions(Questions):
 
     async def insert_blocks(self, blocks: Iterable[Block]) -> None:
         """Add blocks."""
-        rows = [
-            {
-                "offer_id": found.offer_id,
-                "prefix": found.prefix,
-                "stocked_count": found.stocked_count,
-                "free_count": found.free_count,
-                "free_map": pack(found.free_map),
-                "is_open": found.free_map != 0,
-            }
-            for found in blocks
-        ]
-        await self.connection.execute_many(_INSERT_BLOCK, rows)
+        await self.connection.write_rows((_INSERT_BLOCK, block_rows(blocks)))
 
-    async def save_blocks(self, blocks: Collection[Block]) -> None:
+    async def save_blocks(self, blocks: Iterable[Block]) -> None:
         """Write back locked blocks."""
-        await self.connection.execute_many(_SAVE_BLOCK, [block_values(found) for found in blocks])
+        await self.connection.write_rows((SAVE_BLOCKS, block_rows(blocks)))
 
     async def summarize_stock(self) -> list[tuple[int, int, int, int]]:
         """Offer, blocks, numbers stocked and numbers free, for every offer with stock."""

