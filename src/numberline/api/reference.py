@@ -68,6 +68,7 @@ dl > div { display: grid; grid-template-columns: 17rem minmax(0, 1fr); gap: 0 1.
   border-bottom: 1px solid var(--line); font-size: .95rem; }
 dt code { font-size: .9rem; font-weight: 600; overflow-wrap: anywhere; }
 dt span { display: block; font-size: .8rem; line-height: 1.5; }
+dd code { display: inline-block; max-width: 100%; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .must { color: var(--warn); font-weight: 600; }
 figure { margin: 0 0 1rem; }
@@ -326,12 +327,7 @@ def _prose(text: str) -> str:
 
 
 def _codes(names: Iterable[str]) -> str:
-    return ", ".join(f"<code>{_breakable(name)}</code>" for name in names)
-
-
-def _breakable(name: str) -> str:
-    """A name that breaks behind its dots and underscores where there is no room for it."""
-    return re.sub(r"([._])", r"\1<wbr>", escape(name))
+    return ", ".join(f"<code>{escape(name)}</code>" for name in names)
 
 
 def _terms(rows: Iterable[tuple[str, str]]) -> str:
@@ -341,7 +337,7 @@ def _terms(rows: Iterable[tuple[str, str]]) -> str:
 
 def _term(name: str, kind: str, *, demand: str = "") -> str:
     must = f' <span class="must">{escape(demand)}</span>' if demand else ""
-    return f'<code>{_breakable(name)}</code> <span class="kind">{escape(kind)}</span>{must}'
+    return f'<code>{escape(name)}</code> <span class="kind">{escape(kind)}</span>{must}'
 
 
 def _kind(kind: str, *, many: bool) -> str:

@@ -278,13 +278,14 @@ def _with_prices(catalog: Catalog, region: Region, view: RegionView, buyer: Buye
         )
     except Refusal:
         return view
+    is_free = catalog.rule(region).sandbox
     return msgspec.structs.replace(
         view,
         fee_micros=priced.month_micros,
         setup_micros=priced.setup_micros,
         fee_tax_micros=priced.month_reserve_micros,
         setup_tax_micros=priced.setup_reserve_micros,
-        local_fee_micros=price.monthly_micros if price else None,
-        local_setup_micros=price.setup_micros if price else None,
+        local_fee_micros=None if price is None else 0 if is_free else price.monthly_micros,
+        local_setup_micros=None if price is None else 0 if is_free else price.setup_micros,
         local_currency=price.currency if price else None,
     )

@@ -92,10 +92,13 @@ async def _find(
     offer_ids = [offer.id for offer in catalog.offers_of(region.id)]
     if mask is not None:
         return _matching(await ask.open_maps(offer_ids), mask, order)
-    counted = await ask.open_blocks(offer_ids)
+    # Offers may share a thousand, and its numbers are then listed together: skip thousands, not blocks.
+    counted: dict[int, int] = {}
+    for prefix, free_count, _ in await ask.open_blocks(offer_ids):
+        counted[prefix] = counted.get(prefix, 0) + free_count
     skipped, first = 0, 0
     wanted: list[int] = []
-    for prefix, free_count, _ in counted:
+    for prefix, free_count in counted.items():
         if skipped + free_count > order.offset and len(wanted) <= order.count:
             first = skipped if not wanted else first
             wanted.append(prefix)
@@ -105,8 +108,7 @@ async def _find(
     blocks = [one for one in await ask.find_blocks(set(wanted)) if one.offer_id in offer_ids]
     numbers = _numbers(blocks)
     start = order.offset - first
-    total = sum(free_count for _, free_count, _ in counted)
-    return Page(list(islice(numbers, start, start + order.count)), total)
+    return Page(list(islice(numbers, start, start + order.count)), sum(counted.values()))
 
 
 def _matching(blocks: list[Block], mask: Mask, order: SearchOrder) -> Page[tuple[int, int]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from numberline.store.contract import Store
-from numberline.store.errors import SchemaMismatch
+from numberline.store.errors import SchemaMismatch, StoreUnavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD: Final = "0001"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -23,14 +27,26 @@ async def migrate(url: str) -> None:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Run the migrations up to a revision; blocks."""
-    from alembic import command  # noqa: PLC0415
+    """Run the migrations up to a revision; blocks. Raises `StoreUnavailable`."""
+    from alembic import command  # noqa: PLC0415 - slow to load and seldom needed
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    try:
+        command.upgrade(alembic_config(url), revision)
+    except DBAPIError as error:
+        raise StoreUnavailable(str(error.orig)) from error
+    except OSError as error:
+        raise StoreUnavailable(str(error)) from error
+
+
+def alembic_config(url: str) -> Config:
+    """What Alembic needs to know of a store."""
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["url"] = driver_url(url)
-    command.upgrade(config, revision)
+    return config
 
 
 def driver_url(url: str) -> str:
@@ -40,32 +56,38 @@ def driver_url(url: str) -> str:
 
 
 async def current_revision(url: str) -> str | None:
-    """The revision of a store's schema; None when it has none yet."""
+    """The revision of a store's schema; None when it has none yet. Raises `StoreUnavailable`."""
     if url.startswith("sqlite:///"):
         return _sqlite_revision(Path(url.removeprefix("sqlite:///")))
-    import asyncpg  # noqa: PLC0415 - only the engine in use is loaded
-
-    connection = await asyncpg.connect(url)
-    try:
-        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
-            return None
-        revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
-        return revision
-    finally:
-        await connection.close()
+    return await _postgres_revision(url)
 
 
 def _sqlite_revision(path: Path) -> str | None:
+    from numberline.store.sqlite import translated  # noqa: PLC0415 - only the engine in use is loaded
+
     if not path.exists():
         return None
-    connection = sqlite3.connect(path)
-    try:
+    with translated(), closing(sqlite3.connect(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+            return None
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.OperationalError:
-        return None
-    finally:
-        connection.close()
-    return None if row is None else str(row[0])
+        return None if row is None else str(row[0])
+
+
+async def _postgres_revision(url: str) -> str | None:
+    import asyncpg  # noqa: PLC0415 - only the engine in use is loaded
+
+    from numberline.store.postgres import translated  # noqa: PLC0415
+
+    with translated():
+        connection = await asyncpg.connect(url)
+        try:
+            if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+                return None
+            revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+            return revision
+        finally:
+            await connection.close()
 
 
 async def require_head(store: Store, url: str) -> None:

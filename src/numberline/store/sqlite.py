@@ -124,7 +124,7 @@ class SqliteStore:
         return found
 
     def _read(self, ask: Work[T]) -> T:
-        with _translated():
+        with translated():
             connection = self._connection()
             connection.execute("BEGIN")
             try:
@@ -133,7 +133,7 @@ class SqliteStore:
                 _roll_back(connection)
 
     def _write(self, work: Work[T]) -> T:
-        with _translated(), self._turn:
+        with translated(), self._turn:
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -155,7 +155,7 @@ class SqliteStore:
             raise CommitUnknown(str(error)) from error
 
     def _check(self) -> None:
-        with _translated():
+        with translated():
             level = self._connection().execute("PRAGMA synchronous").fetchone()[0]
             if level != _SYNCHRONOUS_FULL:
                 raise SchemaMismatch(f"SQLite runs with synchronous={level}; FULL is required")
@@ -230,7 +230,7 @@ _FAILED = re.compile(r"(?:UNIQUE|CHECK) constraint failed: (?:index ')?([^']+)")
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Say in the store's terms what sqlite3 complains about."""
     try:
         yield

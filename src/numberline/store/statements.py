@@ -6,11 +6,10 @@ SQLAlchemy is the language here, not the driver: the text goes straight to async
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any, Final, Literal
 
 from sqlalchemy import ARRAY, BigInteger, Table, Text, bindparam, select
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import Executable
@@ -20,10 +19,17 @@ from sqlalchemy.types import Boolean
 
 Engine = Literal["sqlite", "postgres"]
 
-_DIALECTS: Mapping[Engine, Dialect] = {
-    "sqlite": sqlite.dialect(paramstyle="qmark"),
-    "postgres": asyncpg.dialect(),  # type: ignore[no-untyped-call]
-}
+
+@cache
+def _dialect(engine: Engine) -> Dialect:
+    """How an engine spells SQL; only the engine in use is loaded."""
+    if engine == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415
+
+        return sqlite.dialect(paramstyle="qmark")
+    from sqlalchemy.dialects.postgresql import asyncpg  # noqa: PLC0415
+
+    return asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 
 class Statement:
@@ -45,7 +51,7 @@ class Statement:
     def _for(self, engine: Engine) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
         found = self._compiled.get(engine)
         if found is None:
-            compiled: Any = self._expression.compile(dialect=_DIALECTS[engine])  # type: ignore[attr-defined]
+            compiled: Any = self._expression.compile(dialect=_dialect(engine))  # type: ignore[attr-defined]
             # Constants of the expression are parameters too, with a value of their own.
             constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
             found = (str(compiled), tuple(compiled.positiontup or ()), constants)
@@ -91,7 +97,7 @@ class RowChange:
         self.columns: Final = columns
         self.row_text: Final = row_text
         self._set_text: Final = set_text
-        self._types: Final = tuple(_postgres_type(table, name) for name in columns)
+        self._table: Final = table
 
     def arguments(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values of one row in the order of `row_text`."""
@@ -100,6 +106,11 @@ class RowChange:
     def arrays(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """The values of all rows, one list per column."""
         return [[row[name] for row in rows] for name in self.columns]
+
+    @cached_property
+    def _types(self) -> tuple[str, ...]:
+        types = (self._table.c[name].type for name in self.columns)
+        return tuple(str(kind.compile(dialect=_dialect("postgres"))) for kind in types)
 
     def set_text(self, first: int = 1) -> str:
         """The SQL for PostgreSQL, its parameters numbered from `first`."""
@@ -124,10 +135,6 @@ def update_rows(table: Table, key: tuple[str, ...], *columns: str) -> RowChange:
     set_text = f"UPDATE {table.name} AS t SET {sets} FROM {{rows}} WHERE {keys}"  # noqa: S608 - names of the schema
     row_text = f"UPDATE {table.name} SET {row_sets} WHERE {row_keys}"  # noqa: S608 - names of the schema
     return RowChange(table, columns + key, row_text, set_text)
-
-
-def _postgres_type(table: Table, name: str) -> str:
-    return str(table.c[name].type.compile(dialect=_DIALECTS["postgres"]))
 
 
 def select_all(table: Table) -> Select[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -106,7 +107,7 @@ def test_links_lead_somewhere(page: Page):
     for link in page.links:
         path, _, anchor = link.partition("#")
         assert not path or path in known, link
-        target = PAGES[path] if path else page
+        target = PAGES.get(path, page)
         assert not anchor or anchor in target.ids, link
 
 
@@ -114,7 +115,7 @@ def test_headings_descend_one_step_at_a_time(page: Page):
     levels = [level for level, _ in page.headings]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert all(text.strip() for _, text in page.headings)
 
 

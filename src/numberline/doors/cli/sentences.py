@@ -22,8 +22,6 @@ _MEANS: Final = {
     "pk_access_key": "Another key has that id.",
 }
 _FULL: Final = ("disk is full", "No space left", "could not extend file")
-# Drivers whose errors reach us untranslated while a schema is being looked at or migrated.
-_DRIVERS: Final = ("asyncpg", "sqlite3", "sqlalchemy", "alembic")
 
 
 def describe(error: Exception) -> tuple[str, int]:
@@ -45,7 +43,7 @@ def _sentence(error: Exception) -> str:
         return "The store is busy: another program holds it. Try again."
     if isinstance(error, CommitUnknown):
         return "The store broke off while it was saving: look before you repeat the command."
-    if isinstance(error, StoreUnavailable) or type(error).__module__.startswith(_DRIVERS):
+    if isinstance(error, StoreUnavailable):
         return f"The database cannot be used: {_first_line(error)}."
     if isinstance(error, Refusal):
         return error.sentence
@@ -66,9 +64,7 @@ def _of_system(error: OSError) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    # SQLAlchemy wraps the driver's error and adds its own words, the statement among them.
-    origin = getattr(error, "orig", None) or error
-    lines = str(origin).strip().splitlines()
+    lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
