@@ -68,7 +68,6 @@ dl > div { display: grid; grid-template-columns: 17rem minmax(0, 1fr); gap: 0 1.
   border-bottom: 1px solid var(--line); font-size: .95rem; }
 dt code { font-size: .9rem; font-weight: 600; overflow-wrap: anywhere; }
 dt span { display: block; font-size: .8rem; line-height: 1.5; }
-dd code { display: inline-block; max-width: 100%; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .must { color: var(--warn); font-weight: 600; }
 figure { margin: 0 0 1rem; }

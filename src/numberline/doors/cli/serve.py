@@ -100,8 +100,8 @@ def serve(
         database=database,
         plain_http=plain_http or None,
     )
-    make_home(settings.home)
     run(require_store(settings))
+    make_home(settings.home)
     certificates = certificates_of(settings)
     start_server(settings, certificates, lambda: say(f"Numberline serves {settings.base_url}"))
 
