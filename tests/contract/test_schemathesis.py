@@ -32,7 +32,7 @@ from tests.kit.leash import free_port
 from tests.kit.tokens import token
 from tests.kit.world import Town
 
-SECONDS: Final = 12.0
+SECONDS: Final = 10.0
 DOCUMENT: Final = build_openapi(REGISTRY)
 _SEPARATORS: Final = re.compile(r"[ ()\-.]")
 _TEXTS_OF: Final = {
