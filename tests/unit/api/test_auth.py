@@ -74,12 +74,17 @@ def test_a_parent_acts_for_its_child_with_the_roles_of_its_key():
     assert (caller.account.id, caller.roles) == (8, frozenset({Role.ADMIN}))
 
 
+@pytest.mark.parametrize("issuer", [0, "0"])
+def test_an_issuer_of_0_is_the_keys_own_account(issuer: object):
+    assert ask(bearer(iss=issuer)).account.id == 7
+
+
 @pytest.mark.parametrize(
     "issuer",
     [
         9,
         99,
-        0,
+        "00",
         -7,
         7.0,
         True,
