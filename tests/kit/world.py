@@ -302,7 +302,7 @@ def _keys(account_id: int) -> dict[str, frozenset[Role]]:
 
 def role_key(role: Role | None) -> str:
     """The id of the parent's key that holds one role, or none."""
-    return f"role-{role.value if role else 'none'}"
+    return f"role-{role.name if role else 'none'}"
 
 
 def snapshot(report: AuditReport) -> bytes:

@@ -83,7 +83,6 @@ FORBIDDEN_COMMAND: Final = ErrorKind(
 )
 ACCOUNT_FROZEN: Final = ErrorKind(104, "FORBIDDEN_COMMAND", "The account is frozen and may not buy.")
 ACCOUNT_NOT_ACTIVATED: Final = ErrorKind(131, "ACCOUNT_ISNT_ACTIVATED", "The account was never activated.")
-INVALID_ACCOUNT_ID: Final = ErrorKind(115, "INVALID_ACCOUNT_ID", "The 'account_id' parameter is invalid.")
 INVALID_TOKEN_FORMAT: Final = ErrorKind(447, "INVALID_TOKEN_FORMAT", "The bearer token cannot be read.")
 INVALID_TOKEN_TTL: Final = ErrorKind(454, "INVALID_TOKEN_TTL", "The token may live for one hour at most.")
 TOKEN_ISSUED_IN_FUTURE: Final = ErrorKind(
@@ -98,7 +97,6 @@ INVALID_DATE_FORMAT: Final = ErrorKind(
     "INVALID_DATE_FORMAT",
     "The '{parameter}' parameter must look like YYYY-MM-DD or YYYY-MM-DD HH:MM:SS.",
 )
-INVALID_DATE_RANGE: Final = ErrorKind(123, "INVALID_DATE_RANGE", "The interval ends before it begins.")
 ONLY_ONE_OF: Final = ErrorKind(
     458, "ONLY_ONE_OF_PARAMETERS", "Only one of these parameters may be given: {names}."
 )

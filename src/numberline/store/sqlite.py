@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, bindparam, update
 
 from numberline.store.contract import NOTHING, Changes, Row, Work
 from numberline.store.errors import (
@@ -27,7 +27,7 @@ from numberline.store.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from numberline.store.schema import id_range
+from numberline.store.schema import id_range, metadata
 from numberline.store.statements import Engine, Statement
 from numberline.store.transaction import Transaction
 
@@ -84,6 +84,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file: tuple[int, int] | None = None
         self._turn = _Turn(path.with_name(path.name + ".turn"))
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -117,6 +118,12 @@ class SqliteStore:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, task, *arguments))
 
     def _connection(self) -> sqlite3.Connection:
+        # SQLite would go on with a file that was removed or replaced under it, and what it acknowledged would be lost.
+        present = _identity(self._path)
+        if self._file is None:
+            self._file = present
+        elif present != self._file:
+            raise StoreUnavailable(f"{self._path} is no longer the file that was opened")
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = self._local.connection = connect(self._path)
@@ -171,9 +178,12 @@ class _Turn:
         self._handle: Any = None
 
     def __enter__(self) -> None:
-        if self._handle is None:
-            self._handle = self._path.open("ab")
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        try:
+            if self._handle is None:
+                self._handle = self._path.open("ab")
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StoreUnavailable(str(error)) from error
 
     def __exit__(self, *_: object) -> None:
         fcntl.flock(self._handle, fcntl.LOCK_UN)
@@ -186,11 +196,24 @@ class _Turn:
 def connect(path: Path) -> sqlite3.Connection:
     """Open a store's file with the settings its promises rest on."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA cache_size=-16000")
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA cache_size=-16000")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file a path names at this moment."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise StoreUnavailable(str(error)) from error
+    return found.st_dev, found.st_ino
 
 
 def _to_its_end(work: Awaitable[T]) -> T:
@@ -216,15 +239,12 @@ def _roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
+# SQLite names the columns where PostgreSQL names the constraint over them.
 _UNIQUE_COLUMNS: Final = {
-    "rental.number": "uq_rental_number",
-    "account.name": "uq_account_name",
-    "account.email": "uq_account_email",
-    "account.id": "pk_account",
-    "access_key.id": "pk_access_key",
-    "offer.region_id, offer.tier": "uq_offer_position",
-    "idempotency.account_id, idempotency.method, idempotency.key": "pk_idempotency",
-    "charge.rental_id, charge.period_on": "pk_charge",
+    ", ".join(f"{table.name}.{column.name}" for column in one.columns): str(one.name)
+    for table in metadata.tables.values()
+    for one in (*table.constraints, *table.indexes)
+    if isinstance(one, PrimaryKeyConstraint | UniqueConstraint) or getattr(one, "unique", False)
 }
 _FAILED = re.compile(r"(?:UNIQUE|CHECK) constraint failed: (?:index ')?([^']+)")
 
