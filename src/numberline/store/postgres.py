@@ -32,6 +32,14 @@ _SERVER_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "30s",
 }
 
+# How a commit ends without an answer; a server that shuts down may have made it durable before it says so.
+_CUT_OFF: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+)
+
 _RESERVE = Statement(
     update(id_range)
     .where(id_range.c.name == bindparam("name_"))
@@ -136,7 +144,7 @@ class PostgresStore:
                 raise
             try:
                 await transaction.commit()
-            except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            except _CUT_OFF as error:
                 raise CommitUnknown(str(error)) from error
             return result
 

@@ -1,0 +1,151 @@
+"""The migrations make exactly the tables that the program believes in, and can be taken back and made again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    CheckConstraint,
+    Connection,
+    ForeignKeyConstraint,
+    UniqueConstraint,
+    create_engine,
+    inspect,
+)
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from numberline.store.migrate import HEAD, alembic_config, current_revision, driver_url, migrate, upgrade
+from numberline.store.opening import open_store
+from numberline.store.schema import metadata
+from tests.kit import world
+from tests.kit.world import build_town
+
+T = TypeVar("T")
+LOCAL: Final = {"country_code": "US", "phone_category_name": "local", "phone_region_id": world.HOLLYWOOD}
+
+
+async def _look(url: str, look: Callable[[Connection], T]) -> T:
+    """Ask SQLAlchemy's inspection, which only knows connections of its own."""
+    if url.startswith("sqlite"):
+        engine = create_engine(driver_url(url), poolclass=NullPool)
+        try:
+            with engine.connect() as connection:
+                return look(connection)
+        finally:
+            engine.dispose()
+    async_engine = create_async_engine(driver_url(url), poolclass=NullPool)
+    try:
+        async with async_engine.connect() as connection:
+            return await connection.run_sync(look)
+    finally:
+        await async_engine.dispose()
+
+
+async def _tables(url: str) -> set[str]:
+    return await _look(
+        url, lambda connection: set(inspect(connection).get_table_names()) - {"alembic_version"}
+    )
+
+
+def _differences(connection: Connection) -> list[Any]:
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, metadata))
+
+
+def _names_in(connection: Connection) -> set[str]:
+    found, look = set[str | None](), inspect(connection)
+    for table in metadata.tables:
+        found.add(look.get_pk_constraint(table)["name"])
+        for ask in (
+            look.get_unique_constraints,
+            look.get_check_constraints,
+            look.get_foreign_keys,
+            look.get_indexes,
+        ):
+            found |= {one["name"] for one in ask(table)}
+    return {name for name in found if name is not None}
+
+
+def _names_wanted() -> set[str]:
+    tables = metadata.tables.values()
+    return {str(one.name) for table in tables for one in (*table.constraints, *table.indexes)}
+
+
+async def test_the_migrations_make_exactly_the_metadata(store_url: str) -> None:
+    await migrate(store_url)
+    assert await _look(store_url, _differences) == []
+    assert await _tables(store_url) == set(metadata.tables)
+
+
+async def test_every_constraint_bears_its_name(store_url: str) -> None:
+    await migrate(store_url)
+    assert await _look(store_url, _names_in) == _names_wanted()
+
+
+def test_every_constraint_has_a_name_and_none_contains_another() -> None:
+    """The auditor looks for names in the text of SQLite's schema, where one inside another would pass for it."""
+    for table in metadata.tables.values():
+        kinds = (CheckConstraint, ForeignKeyConstraint, UniqueConstraint)
+        assert all(one.name for one in table.constraints if isinstance(one, kinds)), table.name
+    names = _names_wanted()
+    assert not [(one, other) for one in names for other in names if one != other and one in other]
+
+
+async def test_partial_indexes_keep_their_predicate(store_url: str) -> None:
+    await migrate(store_url)
+
+    def predicates(connection: Connection) -> dict[str | None, str]:
+        key = f"{connection.dialect.name}_where"
+        return {
+            one["name"]: str(one.get("dialect_options", {}).get(key, "")).strip("()").lower()
+            for table in metadata.tables
+            for one in inspect(connection).get_indexes(table)
+        }
+
+    found = await _look(store_url, predicates)
+    assert found["uq_rental_number"] == found["ix_rental_account_id"] == "detached_at is null"
+    assert found["ix_block_open"] in ("is_open", "is_open = 1")
+    assert found["ix_block_prefix"] == ""
+
+
+async def test_the_head_of_the_migrations_is_the_one_the_program_wants(sqlite_url: str) -> None:
+    assert ScriptDirectory.from_config(alembic_config(sqlite_url)).get_heads() == [HEAD]
+
+
+async def test_migrating_twice_is_migrating_once(store_url: str) -> None:
+    assert await current_revision(store_url) is None
+    await migrate(store_url)
+    assert await current_revision(store_url) == HEAD
+    await migrate(store_url)
+    await asyncio.to_thread(upgrade, store_url)
+    assert await _look(store_url, _differences) == []
+
+
+async def test_down_to_nothing_and_up_again_with_a_town_inside(town_url: str) -> None:
+    await asyncio.to_thread(command.downgrade, alembic_config(town_url), "base")
+    assert await current_revision(town_url) is None
+    assert await _tables(town_url) == set()
+    await migrate(town_url)
+    assert await _look(town_url, _differences) == []
+    town = await build_town(open_store(town_url))
+    assert (await town.call("AttachPhoneNumber", LOCAL))["result"] == 1
+    report = await town.audit()
+    assert report.is_clean, report.findings
+    await town.close()
+
+
+async def test_an_upgrade_of_a_store_in_use_keeps_its_data(town_url: str) -> None:
+    store = open_store(town_url)
+    before = await store.read(lambda ask: ask.list_records())
+    await asyncio.to_thread(upgrade, town_url)
+    assert await store.read(lambda ask: ask.list_records()) == before
+    await store.close()
