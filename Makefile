@@ -4,6 +4,9 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
+# Whoever starts Python without a cache of compiled modules pays for it at every start.
+unexport PYTHONDONTWRITEBYTECODE
+
 ARGS ?=
 BIN := .venv/bin
 STAMPS := .venv/.made

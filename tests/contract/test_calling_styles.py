@@ -12,6 +12,7 @@ import pytest
 
 from numberline.api.codec import RawRequest
 from numberline.api.methods import REGISTRY
+from numberline.domain.access import Role
 from numberline.doors.http.app import create_app
 from tests.kit import world
 from tests.kit.tokens import token
@@ -229,7 +230,7 @@ async def test_bodies_that_cannot_be_read(client: httpx.AsyncClient) -> None:
 
 async def test_command_then_credentials_then_role_then_parameters(town: Town) -> None:
     bad, good = "phone_count=many", urlencode({"phone_number": 15552850126})
-    nobody, developer = None, town.bearer(world.PARENT, world.role_key(world.Role.DEVELOPER))
+    nobody, developer = None, town.bearer(world.PARENT, world.role_key(Role.DEVELOPER))
     expired = "Bearer " + token(world.PARENT, f"owner-{world.PARENT}", now=town.clock.now().timestamp() - 900)
     owner = town.bearer(world.PARENT)
     ladder: list[tuple[str, str | None, str, int]] = [

@@ -17,8 +17,8 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
     """Answer from the decisions, and commit a little later."""
 
     class Overheard(desk._Batch):
-        async def _work(self, work: Any, *, patient: bool) -> Any:
-            found = await super()._work(work, patient=patient)
+        async def _work(self, patient: Any, work: Any) -> Any:
+            found = await super()._work(patient, work)
             for waiting, answer in zip(batch, found[0], strict=True):
                 loop.call_soon_threadsafe(
                     waiting.refuse if isinstance(answer, Exception) else waiting.accept, answer

@@ -252,6 +252,6 @@ def test_an_authority_nobody_knows_is_not_trusted(
     for build, method in ((python_sdk, "get_account_info"), (node_sdk, "Accounts.getAccountInfo")):
         with (
             build(server.host, server.home / "keys" / "demo.json", other) as sdk,
-            pytest.raises(SdkFailedError, match="(?i)certificate"),
+            pytest.raises(SdkFailedError, match=r"(?i)certificate"),
         ):
             sdk.call(method)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import pytest
@@ -97,14 +96,31 @@ DAMAGES: Final = {
         "UPDATE charge SET account_id = 1003 WHERE status = 'posted'", "charge belongs to the renter"
     ),
     "a charge is higher than what was paid": _damage(
-        "UPDATE charge SET fee_micros = fee_micros + 1 WHERE status = 'posted'", "charges equal postings"
+        "UPDATE charge SET fee_micros = fee_micros + 1 WHERE status = 'posted'",
+        "charges equal postings",
+        "rental costs what it was charged",
     ),
     "a posting is for a rental nobody has": _damage(
         "UPDATE posting SET rental_id = 99999 WHERE book = 'sales' AND purpose = 'setup'",
         "posting names a rental",
     ),
     "an answer was given without an effect": _damage(
-        "UPDATE idempotency SET answered_at = answered_at + 1", "answer has its effect"
+        "UPDATE idempotency SET movement_id = movement_id + 100000", "answer has its effect"
+    ),
+    "one account pays for another": _damage(
+        "UPDATE movement SET account_id = 1008 WHERE kind = 'purchase' AND account_id = 1009",
+        "the renter pays",
+        "wallet equals postings",
+    ),
+    "a rental is said to lie elsewhere": _damage(
+        "UPDATE rental SET region_id = 201 WHERE account_id = 1001", "rental lies in its offer's region"
+    ),
+    "a rental is said to cost less": _damage(
+        "UPDATE rental SET fee_micros = 1 WHERE account_id = 1001", "rental costs what it was charged"
+    ),
+    "an index forbids no doubles any more": _damage(
+        "DROP INDEX uq_rental_number; CREATE INDEX uq_rental_number ON rental (number)",
+        "constraint is in force",
     ),
     "an answer is no answer": _damage("UPDATE idempotency SET answer = blob(7b)", "answer can be repeated"),
     "a refusal was kept as an answer": _damage(
@@ -166,13 +182,13 @@ class RolledBack(Exception):
 
 
 @pytest.fixture
-async def shopped(town: Town) -> AsyncIterator[Town]:
+async def shopped(town: Town) -> Town:
     """A town after purchases: charges held and posted, an answer kept under its key, a free number, a credit."""
     await town.call("AttachPhoneNumber", LOCAL | {"phone_count": 2}, idempotency_key="key")
     await town.call("AttachPhoneNumber", LOCAL, account=world.CHILD)
     await town.call("AttachPhoneNumber", MOSCOW, account=world.RUSSIAN_VERIFIED)
     await town.call("AttachPhoneNumber", LOCAL | {"phone_region_id": world.SANDBOX}, account=world.POOR)
-    yield town
+    return town
 
 
 async def _report_of(town: Town, damage: Damage) -> AuditReport:
@@ -261,7 +277,9 @@ async def test_small_pages_find_the_same(shopped: Town, monkeypatch: pytest.Monk
             assert found == DAMAGES[name].found, (page, name)
 
 
-async def test_a_torn_file_is_found(town_template: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture
+def torn(town_template: dict[str, str], tmp_path: Path) -> str:
+    """A copy of the town's SQLite file in which one page of an index is blank."""
     path = tmp_path / "torn.db"
     path.write_bytes(Path(town_template["sqlite"].removeprefix("sqlite:///")).read_bytes())
     with sqlite3.connect(path) as connection:
@@ -272,7 +290,11 @@ async def test_a_torn_file_is_found(town_template: dict[str, str], tmp_path: Pat
     with path.open("r+b") as file:
         file.seek((page - 1) * page_bytes)
         file.write(bytes(page_bytes))
-    store = open_store(f"sqlite:///{path}")
-    report: Any = await audit(store)
+    return f"sqlite:///{path}"
+
+
+async def test_a_torn_file_is_found(torn: str) -> None:
+    store = open_store(torn)
+    report = await audit(store)
     assert "file is sound" in {finding.check for finding in report.findings}
     await store.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
+import asyncpg
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -21,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from numberline.store.migrate import HEAD, alembic_config, current_revision, driver_url, migrate, upgrade
+from numberline.store.migrate import HEAD, alembic_config, current_revision, migrate, upgrade
 from numberline.store.opening import open_store
 from numberline.store.schema import metadata
 from tests.kit import world
@@ -34,13 +36,14 @@ LOCAL: Final = {"country_code": "US", "phone_category_name": "local", "phone_reg
 async def _look(url: str, look: Callable[[Connection], T]) -> T:
     """Ask SQLAlchemy's inspection, which only knows connections of its own."""
     if url.startswith("sqlite"):
-        engine = create_engine(driver_url(url), poolclass=NullPool)
+        engine = create_engine(url, poolclass=NullPool)
         try:
             with engine.connect() as connection:
                 return look(connection)
         finally:
             engine.dispose()
-    async_engine = create_async_engine(driver_url(url), poolclass=NullPool)
+    connect = partial(asyncpg.connect, url)
+    async_engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with async_engine.connect() as connection:
             return await connection.run_sync(look)
@@ -77,7 +80,8 @@ def _names_in(connection: Connection) -> set[str]:
 
 def _names_wanted() -> set[str]:
     tables = metadata.tables.values()
-    return {str(one.name) for table in tables for one in (*table.constraints, *table.indexes)}
+    constraints = {str(one.name) for table in tables for one in table.constraints}
+    return constraints | {str(one.name) for table in tables for one in table.indexes}
 
 
 async def test_the_migrations_make_exactly_the_metadata(store_url: str) -> None:

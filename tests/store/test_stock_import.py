@@ -264,21 +264,27 @@ async def test_doubts_warn_and_do_not_block(store: Store) -> None:
     lines = [
         us(12125551234, line=2),
         us(15555551234, line=3),
-        us(442079460000, line=4),
         StockLine("US", "TOLLFREE", 104, "", 18005551234, 18005551234, 5),
         us(12125551235, line=6, tier="silver"),
         StockLine("GB", "GEOGRAPHIC", 103, "", 442079460001, 442079460001, 7),
     ]
     plan = await plan_import(store, await catalog_of(store), lines)
     assert not plan.problems
-    assert plan.checked_numbers == 6
+    assert plan.checked_numbers == 5
     assert [(warning.line, warning.sentence) for warning in plan.warnings] == [
         (3, "This is no number of US, as far as libphonenumber knows."),
-        (4, "Numbers of US begin with 1."),
         (5, "No price is set for region 104."),
         (6, "No price is set for tier 'silver' of region 101."),
     ]
-    assert (await apply_import(store, plan)).numbers == 6
+    assert (await apply_import(store, plan)).numbers == 5
+
+
+async def test_national_spellings_are_refused(store: Store) -> None:
+    """Without its calling code, a number of one country is somebody else's of another."""
+    plan = await plan_import(store, await catalog_of(store), [us(2025550270, line=4)])
+    assert [(problem.line, problem.sentence) for problem in plan.problems] == [
+        (4, "Numbers of US begin with 1: write them internationally.")
+    ]
 
 
 async def test_one_range_by_hand(store: Store) -> None:

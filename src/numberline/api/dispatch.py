@@ -35,7 +35,7 @@ from numberline.domain.errors import (
     Refusal,
 )
 from numberline.service.context import Call, IdempotencyKey, Services
-from numberline.store.errors import CommitUnknown, StoreBusy, StoreError, StoreUnavailable
+from numberline.store.errors import CommitUnknown, LockNotFree, StoreBusy, StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _STORE_TROUBLES: Final[dict[type[StoreError], ErrorKind]] = {
     CommitUnknown: COMMIT_UNKNOWN,
     StoreBusy: TRY_LATER,
+    LockNotFree: TRY_LATER,
     StoreUnavailable: STORE_UNAVAILABLE,
 }
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]+", re.ASCII)

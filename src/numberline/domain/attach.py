@@ -12,7 +12,7 @@ import msgspec
 
 from numberline.domain import errors, ledger
 from numberline.domain.blocks import Block
-from numberline.domain.catalog import Catalog, Region, Rule
+from numberline.domain.catalog import CATEGORIES, Catalog, Country, Region, Rule, canonical_category
 from numberline.domain.clock import day_of
 from numberline.domain.errors import Refusal
 from numberline.domain.ledger import Movement, Posting
@@ -83,8 +83,8 @@ class _Pick(msgspec.Struct, frozen=True):
 def plan(order: AttachOrder, catalog: Catalog, terms: Terms) -> Plan:
     """Resolve what an order names; refuses in the order country, category, state, region, count."""
     country = catalog.country(order.country) if order.country else None
-    category = catalog.category(country, order.category) if country and order.category else None
-    state = catalog.state(country, order.state) if country else None
+    category = _category(catalog, country, order.category) if order.category else None
+    state = catalog.state(country, order.state) if country else order.state and order.state.strip().upper()
     region = None
     if country and category and order.region_id is not None:
         region = catalog.region(country, category, state, order.region_id)
@@ -96,6 +96,16 @@ def plan(order: AttachOrder, catalog: Catalog, terms: Terms) -> Plan:
         raise Refusal(errors.INVALID_COUNT, limit=terms.attach_count_max)
     place = (country.code if country else None, category, state)
     return Plan(place, region, numbers, count, order.regulation_address_id)
+
+
+def _category(catalog: Catalog, country: Country | None, name: str) -> str:
+    """The category of a name; without a country it need only be one that there is."""
+    if country is not None:
+        return catalog.category(country, name)
+    code = canonical_category(name)
+    if code not in CATEGORIES:
+        raise Refusal(errors.INVALID_CATEGORY)
+    return code
 
 
 def needs(plan: Plan, catalog: Catalog, terms: Terms) -> Needs:

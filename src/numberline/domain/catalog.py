@@ -12,6 +12,7 @@ import msgspec
 
 from numberline.domain import errors
 from numberline.domain.errors import Refusal
+from numberline.domain.money import MICROS_PER_UNIT
 
 ANY: Final = "*"
 ANY_REGION: Final = 0
@@ -228,14 +229,18 @@ class Catalog:
         return self._offers_of.get(region_id, [])
 
     def first_price(self, region: Region) -> Price | None:
-        """The price a buyer by count meets first: of the cheapest offer, or of the ordinary tier without stock."""
+        """The list price of a region's cheapest offer, or of its ordinary tier where there is none."""
         offers = self.offers_of(region.id)
         return self.price(region, offers[0].tier if offers else "")
 
-    def _offer_rank(self, offer: Offer) -> tuple[int, int, int]:
+    def _offer_rank(self, offer: Offer) -> tuple[bool, bool, int, int]:
+        """Cheapest first, compared in dollars; without a rate after the others, without a price last."""
         region = self.regions.get(offer.region_id)
         found = self.price(region, offer.tier) if region else None
-        return (found is None, found.monthly_micros + found.setup_micros if found else 0, offer.id)
+        if found is None:
+            return (True, True, 0, offer.id)
+        rate, cost = self.per_usd_micros.get(found.currency), found.monthly_micros + found.setup_micros
+        return (False, rate is None, cost * MICROS_PER_UNIT // rate if rate else cost, offer.id)
 
 
 def canonical_category(name: str) -> str:

@@ -7,7 +7,7 @@ The books, seen from the operator: an account's `funds` and what is `held` of th
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -18,8 +18,6 @@ from numberline.domain.rental import Rental
 Book = Literal["funds", "held", "sales", "tax", "cash"]
 Purpose = Literal["setup", "setup_tax", "month", "month_tax", "credit"]
 ChargeStatus = Literal["held", "posted", "voided"]
-HELD: Final = "held"
-POSTED: Final = "posted"
 
 
 class Posting(msgspec.Struct, frozen=True):

@@ -25,7 +25,6 @@ STOP_GRACE_SECONDS = 0.5  # on a stop, an idle connection may still bring the re
 STOP_SECONDS = 8.0  # process managers kill after ten, and a supervisor needs a moment more
 
 # What a request says.
-JSON_DEPTH = 8  # the deepest documented answer nests five levels
 PARAMETER_COUNT = 200  # the richest method declares fewer than 50
 PARAMETER_BYTES = 65_536  # one value: 1,000 numbers with separators, and room to spare
 TOKEN_BYTES = 8_192  # a vendor token with an RSA signature is about 600 bytes

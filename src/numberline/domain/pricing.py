@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from numberline.domain import errors
-from numberline.domain.catalog import Catalog, Price, Region
+from numberline.domain.catalog import Catalog, Region
 from numberline.domain.errors import Refusal
 from numberline.domain.money import scale
 
@@ -80,11 +80,3 @@ def convert(catalog: Catalog, micros: int, source: str, target: str) -> int:
     if source_rate is None or target_rate is None:
         raise Refusal(errors.NOT_PRICED, currency=target)
     return scale(micros, target_rate, source_rate)
-
-
-def is_priced(catalog: Catalog, price: Price | None, currency: str) -> bool:
-    """Tell whether a list price can be charged in a currency."""
-    known = catalog.per_usd_micros
-    return price is not None and (
-        price.currency == currency or (price.currency in known and currency in known)
-    )

@@ -13,7 +13,6 @@ from numberline.domain.errors import Refusal
 REQUIRED: Final = "REQUIRED"
 IN_PROGRESS: Final = "IN_PROGRESS"
 VERIFIED: Final = "VERIFIED"
-STATUSES: Final = (REQUIRED, IN_PROGRESS, VERIFIED)
 
 
 class Verification(msgspec.Struct, frozen=True):

@@ -29,11 +29,12 @@ class AnswerKey(msgspec.Struct, frozen=True):
 
 
 class StoredAnswer(msgspec.Struct, frozen=True):
-    """The one answer of an idempotency key: the request's fingerprint, the body that was sent, and when."""
+    """The one answer of an idempotency key: the request's fingerprint, the body sent, when, and its movement."""
 
     fingerprint: bytes
     body: bytes
     answered_at: datetime
+    movement_id: int
 
 
 class Needs(msgspec.Struct):
@@ -105,20 +106,22 @@ class WorkingSet(msgspec.Struct, kw_only=True):
     rental_ids: Iterator[int]
     movement_ids: Iterator[int]
     effects: Effects = msgspec.field(default_factory=Effects)
+    _by_offer: dict[int, list[Block]] = msgspec.field(default_factory=dict)
+    _by_prefix: dict[int, list[Block]] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Sort the blocks once for all the orders that look for some."""
+        for block in sorted(self.blocks.values(), key=lambda one: -one.prefix):
+            self._by_offer.setdefault(block.offer_id, []).append(block)
+            self._by_prefix.setdefault(block.prefix, []).append(block)
 
     def blocks_of(self, offer_ids: tuple[int, ...]) -> list[Block]:
         """The loaded blocks of some offers: offers in the order given, each from its high end."""
-        rank = {offer_id: place for place, offer_id in enumerate(offer_ids)}
-        chosen = [block for block in self.blocks.values() if block.offer_id in rank]
-        return sorted(chosen, key=lambda block: (rank[block.offer_id], -block.prefix))
+        return [block for offer_id in offer_ids for block in self._by_offer.get(offer_id, ())]
 
     def block_with(self, number: int) -> Block | None:
         """The block in which a number is free, or None."""
-        prefix = block_of(number)
-        for block in self.blocks.values():
-            if block.prefix == prefix and block.has(number):
-                return block
-        return None
+        return next((block for block in self._by_prefix.get(block_of(number), ()) if block.has(number)), None)
 
     def attach(self, block: Block, rental: Rental, charge: Charge) -> None:
         """Record that a number was taken from its block for a new rental and its first charge."""

@@ -83,7 +83,8 @@ class _AttachAtDesk:
             raise self._plan
         body = self._render([_view(sold) for sold in attach.decide(self._plan, world, catalog, self._terms)])
         if key is not None and self._promise is not None:
-            world.keep(key, StoredAnswer(self._promise.fingerprint, body, self._terms.now))
+            movement_id = world.effects.movements[-1].id
+            world.keep(key, StoredAnswer(self._promise.fingerprint, body, self._terms.now, movement_id))
         return body
 
     def _repeat(self, earlier: StoredAnswer) -> bytes:

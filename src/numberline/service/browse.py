@@ -117,7 +117,7 @@ class RegionView(msgspec.Struct, frozen=True, kw_only=True):
 async def list_categories(call: Call, order: CategoriesOrder) -> list[CountryView]:
     """List the countries that have regions in the catalogue, with their kinds of numbers.
 
-    Real numbers only unless `sandbox` asks otherwise. Refuses an unknown country.
+    Test numbers and real ones alike unless `sandbox` asks otherwise. Refuses an unknown country.
     """
     catalog = await call.services.catalog.current()
     if order.countries is None:
@@ -256,7 +256,10 @@ def _region_view(
         localized_name=locale.region_name(region, language),
         currency=buyer.account.currency,
     )
-    return _with_prices(catalog, region, _with_verification(view, rule, buyer), buyer)
+    stocked = [offer.tier for offer in catalog.offers_of(region.id) if counts.get(offer.id)]
+    return _with_prices(
+        catalog, region, stocked[0] if stocked else "", _with_verification(view, rule, buyer), buyer
+    )
 
 
 def _with_verification(view: RegionView, rule: Rule, buyer: Buyer) -> RegionView:
@@ -269,13 +272,11 @@ def _with_verification(view: RegionView, rule: Rule, buyer: Buyer) -> RegionView
     )
 
 
-def _with_prices(catalog: Catalog, region: Region, view: RegionView, buyer: Buyer) -> RegionView:
-    """Show prices only where the account could be charged."""
-    price = catalog.first_price(region)
+def _with_prices(catalog: Catalog, region: Region, tier: str, view: RegionView, buyer: Buyer) -> RegionView:
+    """Show the prices a buyer by count would meet now, and only where the account could be charged."""
+    price = catalog.price(region, tier)
     try:
-        priced = quote(
-            catalog, region, price.tier if price else "", buyer.account.currency, buyer.billing_country
-        )
+        priced = quote(catalog, region, tier, buyer.account.currency, buyer.billing_country)
     except Refusal:
         return view
     is_free = catalog.rule(region).sandbox

@@ -9,8 +9,7 @@ from typing import Final
 from numberline.domain.catalog import Catalog
 from numberline.store.contract import Store
 
-# Reads may lag behind an operator's change by this much; sales never do, they compare revisions in their
-# transaction.
+# Reads may lag behind an operator's change by this much; the desk never does, it compares revisions.
 FRESH_SECONDS: Final = 1.0
 
 
@@ -27,12 +26,12 @@ class CatalogCache:
         """The catalogue, at most `FRESH_SECONDS` behind the store."""
         if self._catalog is not None and time.monotonic() - self._checked_at < FRESH_SECONDS:
             return self._catalog
-        return await self.at_least(await self._store.read(lambda ask: ask.find_catalog_revision()))
+        return await self.of(await self._store.read(lambda ask: ask.find_catalog_revision()))
 
-    async def at_least(self, revision: int) -> Catalog:
-        """The catalogue of a revision, or of a later one."""
+    async def of(self, revision: int) -> Catalog:
+        """The catalogue of the revision the store is said to have, or of the one it has by now."""
         async with self._loading:
-            if self._catalog is None or self._catalog.revision < revision:
+            if self._catalog is None or self._catalog.revision != revision:
                 rows = await self._store.read(lambda ask: ask.load_catalog(), snapshot=True)
                 self._catalog = Catalog(rows)
             self._checked_at = time.monotonic()

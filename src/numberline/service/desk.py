@@ -8,8 +8,11 @@ costs what it always did; under load the commit and the round trips are shared.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -20,12 +23,14 @@ from numberline.domain.working_set import Needs, WorkingSet
 from numberline.service.catalog import CatalogCache
 from numberline.store.contract import Store
 from numberline.store.errors import REFUSALS, CommitUnknown, ConstraintViolated, StoreBusy, StoreUnavailable
+from numberline.store.sale import Offers, Shortage
 from numberline.store.transaction import Transaction
 
 BATCH_MAX: Final = 64
 _CATALOG_TRIES: Final = 3
 # Failures that no single order of a batch can be blamed for.
 _OF_ALL: Final = (StoreUnavailable, StoreBusy, CommitUnknown)
+log = logging.getLogger(__name__)
 
 
 class Order(Protocol):
@@ -67,7 +72,11 @@ _Outcome = tuple[list[bytes | Refusal], int]
 
 
 class _LookAgain(Exception):
-    """Too little stock was found without waiting for others."""
+    """Too little of some offers was found without waiting for others."""
+
+    def __init__(self, shortage: Shortage) -> None:
+        super().__init__(shortage)
+        self.shortage = shortage
 
 
 class _CatalogMoved(Exception):
@@ -119,27 +128,38 @@ class Desk:
             while len(batch) < self._batch_max and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                await self._settle(batch)
+                # Whoever went away before the desk came to them has not bought anything.
+                await self._settle([waiting for waiting in batch if not waiting.answer.done()])
+            except Exception:
+                log.exception("the desk failed a batch")
             finally:
-                for _ in batch:
+                for waiting in batch:
+                    waiting.refuse(StoreUnavailable("the desk was closed"))
                     self._queue.task_done()
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Serve a batch; when it fails as a whole, serve its orders one by one, so that each gets its own answer."""
+        if not batch:
+            return
         began_at = time.perf_counter()
         try:
             answers, attached = await self._transact([waiting.order for waiting in batch])
         except Exception as error:  # noqa: BLE001 - whatever happened belongs to those who wait
-            if len(batch) == 1 or isinstance(error, _OF_ALL):
-                for waiting in batch:
-                    waiting.refuse(_as_refusal(error))
-                return
-            for waiting in batch:
-                await self._settle([waiting])
+            await self._part(batch, error)
             return
         for waiting, answer in zip(batch, answers, strict=True):
             waiting.refuse(answer) if isinstance(answer, Refusal) else waiting.accept(answer)
-        self._observe(Served([began_at - waiting.since for waiting in batch], attached))
+        # Books about the desk must never keep it from working.
+        with contextlib.suppress(Exception):
+            self._observe(Served([began_at - waiting.since for waiting in batch], attached))
+
+    async def _part(self, batch: list[_Waiting], error: Exception) -> None:
+        if len(batch) == 1 or isinstance(error, _OF_ALL):
+            for waiting in batch:
+                waiting.refuse(_as_refusal(error))
+            return
+        for waiting in batch:
+            await self._settle([waiting])
 
     async def _transact(self, orders: list[Order]) -> _Outcome:
         """Serve orders in one transaction, against the catalogue of that transaction."""
@@ -148,7 +168,7 @@ class Desk:
             try:
                 return await _Batch(orders, catalog).run(self._store)
             except _CatalogMoved as moved:
-                catalog = await self._catalog.at_least(moved.revision)
+                catalog = await self._catalog.of(moved.revision)
         raise AssertionError("the catalogue changed during each of several tries")
 
 
@@ -168,23 +188,29 @@ class _Batch:
 
     async def run(self, store: Store) -> _Outcome:
         if len(self._early) == len(self._orders):
+            self._check_revision(await store.read(lambda ask: ask.find_catalog_revision()))
             return list(self._early.values()), 0
-        try:
-            return await store.write(lambda work: self._work(work, patient=False))
-        except _LookAgain:
-            return await store.write(lambda work: self._work(work, patient=True))
+        patient: frozenset[Offers] = frozenset()
+        while True:
+            try:
+                return await store.write(partial(self._work, patient))
+            except _LookAgain as look:
+                patient = look.shortage.offers
 
-    async def _work(self, work: Transaction, *, patient: bool) -> _Outcome:
-        world = await work.lock_for_sale(self._needs, patient=patient)
-        if world is None:
-            raise _LookAgain
-        if world.catalog_revision != self._catalog.revision:
-            raise _CatalogMoved(world.catalog_revision)
+    async def _work(self, patient: frozenset[Offers], work: Transaction) -> _Outcome:
+        world = await work.lock_for_sale(self._needs, patient)
+        if isinstance(world, Shortage):
+            raise _LookAgain(world)
+        self._check_revision(world.catalog_revision)
         answers: list[bytes | Refusal] = [
             self._early.get(place) or self._decide(order, world) for place, order in enumerate(self._orders)
         ]
         await work.save(world.effects)
         return answers, len(world.effects.rentals)
+
+    def _check_revision(self, revision: int) -> None:
+        if revision != self._catalog.revision:
+            raise _CatalogMoved(revision)
 
     def _decide(self, order: Order, world: WorkingSet) -> bytes | Refusal:
         try:

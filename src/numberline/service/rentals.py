@@ -106,10 +106,10 @@ async def list_rentals(call: Call, order: RentalsOrder) -> Page[RentalView]:
     catalog = await call.services.catalog.current()
     account_ids = await _account_ids(call, order)
     frozen = _frozen_states(order)
+    wanted = _filter(order, catalog, account_ids, frozen)
     is_bound = order.is_bound or order.is_bound_to_rule or order.rule_ids or order.rule_names
     if is_bound or not account_ids or not frozen:
         return Page([], 0)
-    wanted = _filter(order, catalog, account_ids, frozen)
     found = await call.services.store.read(lambda ask: ask.list_rentals(wanted), snapshot=True)
     return Page([_view(one, catalog) for one in found.items], found.total)
 
@@ -147,7 +147,7 @@ def _filter(order: RentalsOrder, catalog: Catalog, account_ids: list[int], froze
         else [catalog.country(code).code for code in order.countries],
         categories=_categories(order),
         is_canceled=order.is_canceled,
-        is_frozen=None if len(frozen) > 1 else next(iter(frozen)),
+        is_frozen=None if len(frozen) > 1 else next(iter(frozen), None),
         auto_charge=order.auto_charge,
         renews_from=order.renews_from,
         renews_to=order.renews_to,

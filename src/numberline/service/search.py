@@ -68,9 +68,10 @@ async def search_numbers(call: Call, order: SearchOrder) -> Page[FreeNumber]:
     found = await call.services.store.read(lambda ask: _find(ask, catalog, region, mask, order))
     buyer = await call.services.store.read(lambda ask: ask.find_buyer(call.caller.account.id))
     assert buyer is not None, "a caller has an account"
+    tiers = {offer_id: catalog.offers[offer_id].tier for offer_id, _ in found.items}
     prices = {
-        offer.id: quote(catalog, region, offer.tier, buyer.account.currency, buyer.billing_country)
-        for offer in catalog.offers_of(region.id)
+        offer_id: quote(catalog, region, tier, buyer.account.currency, buyer.billing_country)
+        for offer_id, tier in tiers.items()
     }
     return Page([_view(number, region, prices[offer_id]) for offer_id, number in found.items], found.total)
 

@@ -107,7 +107,7 @@ async def plan_import(store: Store, catalog: Catalog, lines: Iterable[StockLine]
     bad = {problem.line for problem in found}
     good = [line for line in kept if line.line not in bad]
     sample = _sample(good)
-    warnings = _warn_of_prices(catalog, good) + await asyncio.to_thread(_warn_of_numbers, catalog, sample)
+    warnings = _warn_of_prices(catalog, good) + await asyncio.to_thread(_warn_of_numbers, sample)
     return ImportPlan(
         lines=good,
         problems=sorted(problems + overlaps + found, key=lambda problem: problem.line),
@@ -136,12 +136,16 @@ def _place_fault(catalog: Catalog, line: StockLine) -> str | None:
         return f"The catalogue has no country {line.country}."
     if region is None:
         return f"The catalogue has no region {line.region_id}."
-    if (region.country, region.category) == (line.country, line.category):
-        return None
-    return (
-        f"Region {region.id} ({region.name_en}) is {region.country} {region.category},"
-        f" not {line.country} {line.category}."
-    )
+    if (region.country, region.category) != (line.country, line.category):
+        return (
+            f"Region {region.id} ({region.name_en}) is {region.country} {region.category},"
+            f" not {line.country} {line.category}."
+        )
+    # A national spelling would put somebody else's numbers on sale.
+    calling_code = catalog.countries[line.country].calling_code
+    if not str(line.first).startswith(calling_code) or not str(line.last).startswith(calling_code):
+        return f"Numbers of {line.country} begin with {calling_code}: write them internationally."
+    return None
 
 
 async def _compare(
@@ -165,22 +169,19 @@ def _sample(lines: Sequence[StockLine]) -> Sequence[StockLine]:
     return lines[:: len(lines) // CHECKED_NUMBERS_MAX + 1]
 
 
-def _warn_of_numbers(catalog: Catalog, lines: Sequence[StockLine]) -> list[Problem]:
+def _warn_of_numbers(lines: Sequence[StockLine]) -> list[Problem]:
     """What libphonenumber thinks of single numbers and of both ends of ranges; it is not always right."""
     warnings: list[Problem] = []
     for line in lines:
         for number in dict.fromkeys((line.first, line.last)):
-            sentence = _doubt(catalog, number, line.country)
+            sentence = _doubt(number, line.country)
             if sentence is not None:
                 warnings.append(Problem(line.line, str(number), sentence))
                 break
     return warnings
 
 
-def _doubt(catalog: Catalog, number: int, country: str) -> str | None:
-    calling_code = catalog.countries[country].calling_code
-    if not str(number).startswith(calling_code):
-        return f"Numbers of {country} begin with {calling_code}."
+def _doubt(number: int, country: str) -> str | None:
     try:
         parsed = phonenumbers.parse(f"+{number}")
     except phonenumbers.NumberParseException:

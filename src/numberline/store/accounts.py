@@ -56,7 +56,12 @@ _BUYERS = (
     .order_by(account.c.id)
 )
 _READ_BUYERS = Statement(_BUYERS)
-_LOCK_BUYERS = Statement(_BUYERS.with_for_update(of=wallet))
+_LOCK_WALLETS = Statement(
+    select(wallet.c.account_id)
+    .where(within(wallet.c.account_id, "account_ids"))
+    .order_by(wallet.c.account_id)
+    .with_for_update()
+)
 _VERIFICATIONS = Statement(select_all(verification).where(within(verification.c.account_id, "account_ids")))
 _OPEN_HOLDS = Statement(
     select(rental.c.account_id, rental.c.verification, func.min(rental.c.unverified_until))
@@ -100,8 +105,11 @@ class AccountQuestions(Questions):
         self, account_ids: Collection[int], *, verifications: bool = True
     ) -> dict[int, Buyer]:
         """Lock the wallets of some accounts, in the order of their ids, and load what spending needs to know."""
-        rows = await self.connection.fetch(_LOCK_BUYERS, {"account_ids": sorted(account_ids)})
-        return await self._buyers(rows, verifications)
+        ids = {"account_ids": sorted(account_ids)}
+        # Read after the wait for the lock, not with it: PostgreSQL shows a waiter the locked row anew, but what it
+        # joined to that row as it was before.
+        await self.connection.fetch(_LOCK_WALLETS, ids)
+        return await self._buyers(await self.connection.fetch(_READ_BUYERS, ids), verifications)
 
     async def find_buyer(self, account_id: int) -> Buyer | None:
         """The same of one account without locking, for reading only."""

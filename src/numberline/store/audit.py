@@ -6,13 +6,26 @@ bit maps are compared with the rentals number by number, and the constraints are
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import groupby
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, and_, bindparam, case, cast, func, or_, select, text
+from sqlalchemy import (
+    BigInteger,
+    PrimaryKeyConstraint,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -26,6 +39,7 @@ from numberline.store.schema import (
     idempotency,
     metadata,
     movement,
+    offer,
     posting,
     rental,
     wallet,
@@ -161,6 +175,8 @@ _charged_by_rental = (
     .subquery()
 )
 
+_other = charge.alias("other")
+
 _CHECKS: Final = (
     _Check(
         "movement balances",
@@ -288,18 +304,53 @@ _CHECKS: Final = (
     _Check(
         "answer has its effect",
         "account {0}, key {1}",
-        "an answer is kept for which no movement was made at that instant",
+        "the movement that it answers for does not exist",
         select(idempotency.c.account_id, idempotency.c.key)
         .select_from(
             idempotency.outerjoin(
                 movement,
                 and_(
+                    movement.c.id == idempotency.c.movement_id,
                     movement.c.account_id == idempotency.c.account_id,
-                    movement.c.moved_at == idempotency.c.answered_at,
                 ),
             )
         )
         .where(movement.c.id.is_(None)),
+    ),
+    _Check(
+        "the renter pays",
+        "movement {0}",
+        "account {1} paid for rental {2} of account {3}",
+        select(movement.c.id, movement.c.account_id, rental.c.id, rental.c.account_id)
+        .select_from(
+            posting.join(movement, movement.c.id == posting.c.movement_id).join(
+                rental, rental.c.id == posting.c.rental_id
+            )
+        )
+        .where(movement.c.account_id != rental.c.account_id)
+        .distinct(),
+    ),
+    _Check(
+        "rental lies in its offer's region",
+        "rental {0}",
+        "it says region {1}, its offer is of region {2}",
+        select(rental.c.id, rental.c.region_id, offer.c.region_id)
+        .select_from(rental.join(offer, offer.c.id == rental.c.offer_id))
+        .where(rental.c.region_id != offer.c.region_id),
+    ),
+    _Check(
+        "rental costs what it was charged",
+        "rental {0}",
+        "fee {1} and tax {2}, its first charge {3} and {4}",
+        select(
+            rental.c.id, rental.c.fee_micros, rental.c.tax_micros, charge.c.fee_micros, charge.c.tax_micros
+        )
+        .select_from(rental.join(charge, charge.c.rental_id == rental.c.id))
+        .where(
+            charge.c.period_on
+            == select(func.min(_other.c.period_on)).where(_other.c.rental_id == rental.c.id).scalar_subquery()
+        )
+        .where(or_(rental.c.fee_micros != charge.c.fee_micros, rental.c.tax_micros != charge.c.tax_micros)),
     ),
 )
 
@@ -426,24 +477,28 @@ def _is_success(answer: bytes) -> bool:
 
 # --- constraints -----------------------------------------------------------------------------------------------
 
-_SQLITE_SCHEMA = Statement(text("SELECT coalesce(sql, '') FROM sqlite_master"))
+_SQLITE_SCHEMA = Statement(text("SELECT name, tbl_name, coalesce(sql, '') FROM sqlite_master"))
 _SQLITE_INTEGRITY = Statement(text("PRAGMA quick_check"))
 _SQLITE_FOREIGN = Statement(text("PRAGMA foreign_key_check"))
 _POSTGRES_NAMES = Statement(
     text(
-        "SELECT conname FROM pg_constraint WHERE convalidated"
-        " UNION ALL SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indisvalid"
+        "SELECT conname, contype IN ('p', 'u') FROM pg_constraint"
+        " WHERE convalidated AND connamespace = current_schema()::regnamespace"
+        " UNION ALL SELECT c.relname, i.indisunique FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " WHERE i.indisvalid AND c.relnamespace = current_schema()::regnamespace"
     )
 )
 
 
 async def _check_constraints(connection: Connection) -> list[Finding]:
     """The constraints that everything rests on are in force."""
+    wanted = _constraints()
     if connection.engine == "postgres":
-        names = {row[0] for row in await connection.fetch(_POSTGRES_NAMES)}
-        return [_missing(name) for name in _constraint_names() if name not in names]
-    schema = "\n".join([row[0] for row in await connection.fetch(_SQLITE_SCHEMA)])
-    findings = [_missing(name) for name in _constraint_names() if name not in schema]
+        rows = await connection.fetch(_POSTGRES_NAMES)
+        found = {(row[0], bool(row[1])) for row in rows}
+        return [_missing(name) for name, is_unique in wanted if (name, is_unique) not in found]
+    schema = [tuple(row) for row in await connection.fetch(_SQLITE_SCHEMA)]
+    findings = [_missing(name) for name, is_unique in wanted if not _has(schema, name, is_unique)]
     for (message,) in await connection.fetch(_SQLITE_INTEGRITY):
         if message != "ok":
             findings.append(Finding("file is sound", "database", message))
@@ -452,9 +507,25 @@ async def _check_constraints(connection: Connection) -> list[Finding]:
     return findings
 
 
-def _constraint_names() -> list[str]:
-    names = [str(one.name) for table in metadata.tables.values() for one in table.constraints]
-    return sorted(names + [str(one.name) for table in metadata.tables.values() for one in table.indexes])
+def _constraints() -> list[tuple[str, bool]]:
+    """The names of all constraints and indexes, and whether they forbid doubles."""
+    tables = metadata.tables.values()
+    of_tables = {
+        (str(one.name), isinstance(one, PrimaryKeyConstraint | UniqueConstraint))
+        for table in tables
+        for one in table.constraints
+    }
+    return sorted(of_tables | {(str(one.name), one.unique) for table in tables for one in table.indexes})
+
+
+def _has(schema: list[tuple[str, str, str]], name: str, is_unique: bool) -> bool:
+    """Tell whether SQLite's own record of the schema has a constraint, or an index of the right sort."""
+    for subject, _, sql in schema:
+        if subject == name:
+            return sql.startswith("CREATE UNIQUE INDEX") == is_unique
+        if sql.startswith("CREATE TABLE") and re.search(rf"\bCONSTRAINT {name}\b", sql):
+            return True
+    return False
 
 
 def _missing(name: str) -> Finding:

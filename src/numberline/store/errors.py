@@ -24,6 +24,10 @@ class StoreBusy(StoreError):
     """A lock was not to be had in time; the transaction had no effect."""
 
 
+class LockNotFree(StoreError):
+    """A row that the work needs is held by somebody else for too long; the transaction had no effect."""
+
+
 class ConstraintViolated(StoreError):
     """A named constraint refused a write; the transaction had no effect."""
 

@@ -45,14 +45,8 @@ def alembic_config(url: str) -> Config:
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["url"] = driver_url(url)
+    config.attributes["url"] = url
     return config
-
-
-def driver_url(url: str) -> str:
-    """The URL as SQLAlchemy wants it, with the driver of our choice."""
-    scheme, rest = url.split("://", 1)
-    return f"{'sqlite' if scheme == 'sqlite' else 'postgresql+asyncpg'}://{rest}"
 
 
 async def current_revision(url: str) -> str | None:

@@ -9,11 +9,17 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import asyncpg
-from sqlalchemy import bindparam, update
 
 from numberline.store.contract import NOTHING, Changes, Row, Work
-from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
-from numberline.store.schema import id_range
+from numberline.store.errors import (
+    CommitUnknown,
+    ConstraintViolated,
+    LockNotFree,
+    StoreBusy,
+    StoreError,
+    StoreUnavailable,
+)
+from numberline.store.questions import RESERVE_IDS
 from numberline.store.statements import Engine, RowChange, Statement
 from numberline.store.transaction import Transaction
 
@@ -28,7 +34,9 @@ _SERVER_SETTINGS: Final = {
     "application_name": "numberline",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
-    "lock_timeout": "4s",
+    "lock_timeout": "2s",
+    "statement_timeout": "60s",
+    "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "30s",
 }
 
@@ -38,13 +46,6 @@ _CUT_OFF: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
-)
-
-_RESERVE = Statement(
-    update(id_range)
-    .where(id_range.c.name == bindparam("name_"))
-    .values(next_id=id_range.c.next_id + bindparam("count_"))
-    .returning(id_range.c.next_id)
 )
 
 
@@ -120,10 +121,12 @@ class PostgresStore:
             if not snapshot:
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                # Whoever wants one instant of everything reads for longer than a request may.
+                await connection.execute("SET LOCAL statement_timeout = 0")
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))
 
     async def write(self, work: Work[T]) -> T:
-        """Run a unit of work in one durable transaction; once more after a deadlock or serialization failure."""
+        """Run a unit of work in one durable transaction; again after a deadlock or serialization failure."""
         for attempt in range(ATTEMPTS):
             try:
                 return await self._write(work)
@@ -181,8 +184,8 @@ class PostgresStore:
                 self._ids_connection = await asyncpg.connect(
                     self._url, server_settings=_SERVER_SETTINGS, command_timeout=60
                 )
-            arguments = _RESERVE.arguments("postgres", {"name_": name, "count_": count})
-            after = await self._ids_connection.fetchval(_RESERVE.text("postgres"), *arguments)
+            arguments = RESERVE_IDS.arguments("postgres", {"name_": name, "count_": count})
+            after = await self._ids_connection.fetchval(RESERVE_IDS.text("postgres"), *arguments)
         return range(after - count, after)
 
     async def _opened(self) -> Any:
@@ -194,7 +197,6 @@ class PostgresStore:
                     max_size=POOL_SIZE,
                     server_settings=_SERVER_SETTINGS,
                     statement_cache_size=256,
-                    command_timeout=60,
                     reset=_nothing_to_reset,
                 )
             return self._pool
@@ -230,15 +232,13 @@ def translated() -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except (
-        asyncpg.DeadlockDetectedError,
-        asyncpg.SerializationError,
-        asyncpg.LockNotAvailableError,
-    ) as error:
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise StoreBusy(str(error)) from error
+    except asyncpg.LockNotAvailableError as error:
+        raise LockNotFree(str(error)) from error
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintViolated(error.constraint_name or str(error)) from error
-    except asyncpg.SyntaxOrAccessError:
-        raise  # a statement that makes no sense is a defect, not an outage
+    except (asyncpg.SyntaxOrAccessError, asyncpg.DataError):
+        raise  # a statement or value that makes no sense is a defect, not an outage
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StoreUnavailable(str(error)) from error

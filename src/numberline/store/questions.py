@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import bindparam, update
+
+from numberline.store.schema import id_range
+from numberline.store.statements import Statement
 
 if TYPE_CHECKING:
     from numberline.store.contract import Connection
+
+
+# Takes the next `count_` ids of a kind and returns the first id after them.
+RESERVE_IDS: Final = Statement(
+    update(id_range)
+    .where(id_range.c.name == bindparam("name_"))
+    .values(next_id=id_range.c.next_id + bindparam("count_"))
+    .returning(id_range.c.next_id)
+)
 
 
 class Questions:

@@ -90,7 +90,6 @@ _ORDERS: Final[dict[str, ColumnElement[Any]]] = {
     "hold": func.coalesce(rental.c.unverified_until, "").asc(),
     "verification": rental.c.verification.asc(),
 }
-ORDER_KEYS: Final = tuple(_ORDERS)
 
 
 def _given(name: str, kind: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -1,14 +1,15 @@
 """The desk's questions: lock and load what a batch of purchases needs, and save what it decided.
 
 Locks are taken in one order everywhere: wallets by account id, then blocks by offer and falling prefix. Where that
-order cannot be kept, nothing waits: blocks for buyers by count are taken with SKIP LOCKED, and when that finds too
-little the batch starts again, patiently, before anybody is told that nothing is left.
+order cannot be kept, nothing waits: blocks for buyers by count are taken with SKIP LOCKED, and where that finds too
+little the batch starts again, patient with those offers, before anybody is told that nothing is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+import msgspec
 from sqlalchemy import BigInteger, bindparam, or_, select
 
 from numberline.domain.blocks import Block
@@ -34,6 +35,17 @@ from numberline.store.stock import BLOCK_COLUMNS, SAVE_BLOCKS, StockQuestions, b
 
 _FIRST_PICK = 2
 _PICKS_PER_LOOK = 4
+
+# The offers that one region is sold from.
+Offers = tuple[int, ...]
+Blocks = dict[tuple[int, int], Block]
+
+
+class Shortage(msgspec.Struct, frozen=True):
+    """The offers of which too little was found without waiting for others."""
+
+    offers: frozenset[Offers]
+
 
 _PICKED_BLOCKS = Statement(
     select(*BLOCK_COLUMNS)
@@ -66,20 +78,20 @@ _INSERT_ANSWER = insert_into(idempotency)
 class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
     """Selling."""
 
-    async def lock_for_sale(self, needs: Needs, *, patient: bool) -> WorkingSet | None:
-        """Lock and load what a batch needs.
+    async def lock_for_sale(self, needs: Needs, patient: frozenset[Offers]) -> WorkingSet | Shortage:
+        """Lock and load what a batch needs, waiting for all that is left of the `patient` offers.
 
-        None: too little stock was found without waiting for others; roll back and come again with `patient`.
+        A Shortage: too little of some other offers was found without waiting; roll back and be patient with them too.
         """
         revision = await self.find_catalog_revision()
         buyers = await self.lock_buyers(needs.account_ids, verifications=needs.verifications)
-        blocks = await (self._lock_all(needs) if patient else self._lock_some(needs))
-        if blocks is None:
-            return None
+        blocks = await self._lock_blocks(needs, patient)
+        if isinstance(blocks, Shortage):
+            return blocks
         return WorkingSet(
             catalog_revision=revision,
             buyers=buyers,
-            blocks={(found.offer_id, found.prefix): found for found in blocks},
+            blocks=blocks,
             owners=await self._find_owners(needs.numbers),
             addresses=await self.find_addresses(needs.address_ids),
             answers=await self._find_answers(needs.answer_keys),
@@ -100,17 +112,23 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
             (_INSERT_ANSWER, [_answer_row(key, answer) for key, answer in effects.answers.items()]),
         )
 
-    async def _lock_some(self, needs: Needs) -> list[Block] | None:
-        """Wait only for the blocks of exact numbers; take others as they are free."""
-        prefixes = {block_of(number) for number in needs.numbers}
-        locked = await self.find_blocks(prefixes, lock=True) if prefixes else []
-        found = {(one.offer_id, one.prefix): one for one in locked}
-        for offer_ids, count in needs.wanted.items():
-            picked = await self._pick(offer_ids, count + len(needs.numbers))
-            if picked is None:
-                return None
-            found |= {(one.offer_id, one.prefix): one for one in picked}
-        return list(found.values())
+    async def _lock_blocks(self, needs: Needs, patient: frozenset[Offers]) -> Blocks | Shortage:
+        """First the locks that may have to be waited for, all in one order; then those that nobody waits for."""
+        offer_ids = sorted({offer_id for offers in patient for offer_id in offers})
+        prefixes = sorted({block_of(number) for number in needs.numbers})
+        found: Blocks = {}
+        if offer_ids or prefixes:
+            values = {"offer_ids": offer_ids, "prefixes": prefixes}
+            _add(found, [to_block(row) for row in await self.connection.fetch(_PATIENT_BLOCKS, values)])
+        short = set()
+        for offers, count in needs.wanted.items():
+            if offers not in patient:
+                picked = await self._pick(offers, count + len(needs.numbers))
+                _add(found, picked or [])
+                short |= set() if picked else {offers}
+        # Each look is patient with more offers than the last, so there is a last one.
+        assert not short & patient, "a patient look has found all there is"
+        return Shortage(patient | short) if short else found
 
     async def _pick(self, offer_ids: tuple[int, ...], count: int) -> list[Block] | None:
         """Lock enough blocks of some offers for `count` numbers, cheapest offer first; None when there seem too few."""
@@ -132,13 +150,6 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
                 return found
             at_most *= _PICKS_PER_LOOK
 
-    async def _lock_all(self, needs: Needs) -> list[Block]:
-        """Wait for every block that could serve the batch."""
-        offer_ids = sorted({offer_id for offers in needs.wanted for offer_id in offers})
-        prefixes = sorted({block_of(number) for number in needs.numbers})
-        rows = await self.connection.fetch(_PATIENT_BLOCKS, {"offer_ids": offer_ids, "prefixes": prefixes})
-        return [to_block(row) for row in rows]
-
     async def _find_owners(self, numbers: Collection[int]) -> dict[int, int]:
         if not numbers:
             return {}
@@ -157,7 +168,12 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
 
 
 def _to_answer(row: Row) -> StoredAnswer:
-    return StoredAnswer(bytes(row[3]), bytes(row[4]), from_micros(row[5]))
+    return StoredAnswer(bytes(row[3]), bytes(row[4]), from_micros(row[5]), row[6])
+
+
+def _add(found: Blocks, blocks: list[Block]) -> None:
+    for one in blocks:
+        found[one.offer_id, one.prefix] = one
 
 
 def _rental_row(found: Rental) -> dict[str, object]:
@@ -202,4 +218,5 @@ def _answer_row(key: AnswerKey, answer: StoredAnswer) -> dict[str, object]:
         "fingerprint": answer.fingerprint,
         "answer": answer.body,
         "answered_at": to_micros(answer.answered_at),
+        "movement_id": answer.movement_id,
     }

@@ -399,6 +399,7 @@ idempotency = Table(
     Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 of the request as it was understood"),
     Column("answer", LargeBinary, nullable=False, comment="the body that was sent"),
     Column("answered_at", BigInteger, nullable=False),
+    Column("movement_id", Id, nullable=False, comment="the effect, written in the same transaction"),
     # One answer per key.
     PrimaryKeyConstraint("account_id", "method", "key"),
     ForeignKeyConstraint(["account_id"], ["account.id"]),

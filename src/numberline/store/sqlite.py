@@ -15,9 +15,9 @@ import threading
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import IO, Any, Final, TypeVar, cast
 
-from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, bindparam, update
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 
 from numberline.store.contract import NOTHING, Changes, Row, Work
 from numberline.store.errors import (
@@ -27,7 +27,8 @@ from numberline.store.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from numberline.store.schema import id_range, metadata
+from numberline.store.questions import RESERVE_IDS
+from numberline.store.schema import metadata
 from numberline.store.statements import Engine, Statement
 from numberline.store.transaction import Transaction
 
@@ -36,13 +37,6 @@ T = TypeVar("T")
 BUSY_SECONDS: Final = 10
 READER_COUNT: Final = 2
 _SYNCHRONOUS_FULL: Final = 2
-
-_RESERVE = Statement(
-    update(id_range)
-    .where(id_range.c.name == bindparam("name_"))
-    .values(next_id=id_range.c.next_id + bindparam("count_"))
-    .returning(id_range.c.next_id)
-)
 
 
 class SqliteConnection:
@@ -68,7 +62,7 @@ class SqliteConnection:
 
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
         """Ids from the counter, inside this transaction: a rollback gives them back."""
-        after = int(self._run(_RESERVE, {"name_": name, "count_": count}).fetchone()[0])
+        after = int(self._run(RESERVE_IDS, {"name_": name, "count_": count}).fetchone()[0])
         return range(after - count, after)
 
     def _run(self, statement: Statement, values: Mapping[str, Any]) -> sqlite3.Cursor:
@@ -102,7 +96,7 @@ class SqliteStore:
 
     async def check(self) -> None:
         """Raise unless the file can be read and is as durable as promised."""
-        await self._in(self._writer, self._check)
+        await self._in(self._readers, self._check)
 
     async def close(self) -> None:
         """Finish what runs and close all connections."""
@@ -154,7 +148,7 @@ class SqliteStore:
     def _commit(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             # SQLite rolls back by itself when the disk fails it; only then is there nothing left to undo.
             if connection.in_transaction:
                 _roll_back(connection)
@@ -170,7 +164,7 @@ class SqliteStore:
 
 class _Turn:
     """A queue between processes for the right to write: the kernel wakes the next one at once, where SQLite's own
-    busy handler would sleep and try again.
+    busy handler would sleep and try again. Whoever waits for longer than `BUSY_SECONDS` gives up with StoreBusy.
     """
 
     def __init__(self, path: Path) -> None:
@@ -181,7 +175,9 @@ class _Turn:
         try:
             if self._handle is None:
                 self._handle = self._path.open("ab")
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait()
         except OSError as error:
             raise StoreUnavailable(str(error)) from error
 
@@ -191,6 +187,41 @@ class _Turn:
     def close(self) -> None:
         if self._handle is not None:
             self._handle.close()
+
+    def _wait(self) -> None:
+        """Queue up with a handle of its own, which lets go of a turn that comes too late."""
+        waiting = _Waiting(self._path.open("ab"))
+        if not waiting.comes_within(BUSY_SECONDS):
+            raise StoreBusy("another process is writing")
+        self._handle.close()
+        self._handle = waiting.handle
+
+
+class _Waiting:
+    """A wait for the turn in a thread of its own: the kernel's lock knows no deadline."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self.handle = handle
+        self._settled = threading.Lock()
+        self._has_come = threading.Event()
+        self._is_given_up = False
+        threading.Thread(target=self._wait, name="sqlite-turn", daemon=True).start()
+
+    def comes_within(self, seconds: float) -> bool:
+        """Wait for the turn; once this is False, the turn will be let go whenever it comes."""
+        if self._has_come.wait(seconds):
+            return True
+        with self._settled:
+            self._is_given_up = not self._has_come.is_set()
+        return not self._is_given_up
+
+    def _wait(self) -> None:
+        fcntl.flock(self.handle, fcntl.LOCK_EX)
+        with self._settled:
+            if self._is_given_up:
+                self.handle.close()
+            else:
+                self._has_come.set()
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -243,8 +274,10 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 _UNIQUE_COLUMNS: Final = {
     ", ".join(f"{table.name}.{column.name}" for column in one.columns): str(one.name)
     for table in metadata.tables.values()
-    for one in (*table.constraints, *table.indexes)
-    if isinstance(one, PrimaryKeyConstraint | UniqueConstraint) or getattr(one, "unique", False)
+    for one in [
+        *(found for found in table.constraints if isinstance(found, PrimaryKeyConstraint | UniqueConstraint)),
+        *(found for found in table.indexes if found.unique),
+    ]
 }
 _FAILED = re.compile(r"(?:UNIQUE|CHECK) constraint failed: (?:index ')?([^']+)")
 

@@ -81,13 +81,6 @@ _RENTED_IN = Statement(
     select(rental.c.number).distinct().select_from(_sold).where(within(block.c.prefix, "prefixes"))
 )
 _RENTED_IN_A_ROW = Statement(select(rental.c.number).distinct().select_from(_sold).where(_row_of_prefixes))
-_RENTED = Statement(
-    select(rental.c.number).where(
-        rental.c.number >= bindparam("first"),
-        rental.c.number <= bindparam("last"),
-        rental.c.detached_at.is_(None),
-    )
-)
 _INSERT_BLOCK = insert_into(block)
 
 
@@ -187,12 +180,6 @@ class StockQuestions(Questions):
         if isinstance(prefixes, range) and prefixes.step == 1 and prefixes:
             return await self.connection.fetch(of_row, {"first": prefixes[0], "last": prefixes[-1]})
         return await self.connection.fetch(of_list, {"prefixes": sorted(prefixes)})
-
-    async def find_rented(self, prefix: int) -> list[int]:
-        """The numbers of a thousand that somebody rents."""
-        first = prefix * BLOCK_SIZE
-        rows = await self.connection.fetch(_RENTED, {"first": first, "last": first + BLOCK_SIZE - 1})
-        return [row[0] for row in rows]
 
     async def insert_whole_blocks(self, offer_id: int, first_prefix: int, last_prefix: int) -> None:
         """Add the blocks `first_prefix..last_prefix` with all their numbers free."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from numberline.domain.access import Role
 from tests.kit import world
 from tests.kit.world import Town
 
@@ -101,5 +102,5 @@ async def test_refusals(town: Town) -> None:
 
 
 async def test_a_payer_may_look_and_a_developer_may_not(town: Town) -> None:
-    assert "result" in await town.call(METHOD, key_id=world.role_key(world.Role.PAYER))
-    assert (await town.call(METHOD, key_id=world.role_key(world.Role.DEVELOPER)))["error"]["code"] == 104
+    assert "result" in await town.call(METHOD, key_id=world.role_key(Role.PAYER))
+    assert (await town.call(METHOD, key_id=world.role_key(Role.DEVELOPER)))["error"]["code"] == 104

@@ -167,7 +167,7 @@ async def test_a_demanded_address_is_told_and_elsewhere_left_out(town: Town) -> 
 # --- prices ----------------------------------------------------------------------------------------------------
 
 # Fee, set-up, their taxes; the price list's fee, set-up and currency; the account's currency.
-PRICES: Final = [
+PRICES: Final[list[tuple[int, dict[str, Any], tuple[float, ...], tuple[float, float, str], str]]] = [
     (world.PARENT, RUSSIA, (1.325967, 0.662983, 0.109392, 0.054696), (120, 60, "RUR"), "USD"),
     (world.RUSSIAN, RUSSIA, (120, 60, 0, 0), (120, 60, "RUR"), "RUR"),
     (world.GERMAN, GERMANY | {"phone_region_code": "30"}, (0.99, 10, 0.1881, 1.9), (0.99, 10, "EUR"), "EUR"),

@@ -176,7 +176,7 @@ async def test_an_account_without_numbers_has_an_empty_list(town: Town) -> None:
 # --- filters ---------------------------------------------------------------------------------------------------
 
 # What is asked, and which of the six are listed.
-FILTERS: Final = [
+FILTERS: Final[list[tuple[dict[str, Any], set[int]]]] = [
     ({}, ALL),
     ({"phone_id": HOLLYWOOD}, {HOLLYWOOD}),
     ({"phone_id": f"{HOLLYWOOD};{MOSCOW};1999"}, {HOLLYWOOD, MOSCOW}),

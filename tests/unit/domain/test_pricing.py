@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numberline.domain import errors
 from numberline.domain.catalog import Catalog, CatalogRows, Country, Price, Region, Rule
 from numberline.domain.errors import ErrorKind, Refusal
-from numberline.domain.pricing import PPM, Quote, convert, is_priced, quote
+from numberline.domain.pricing import PPM, Quote, convert, quote
 
 UNIT = 1_000_000
 REGION = Region(1, "US", "GEOGRAPHIC", "", "555", "Town", "Город")
@@ -134,22 +134,3 @@ def test_sandbox_numbers_are_free_for_everybody(currency: str, country: str) -> 
     found = quote(build(), SANDBOX, "nonsense", currency, country)
     assert found.total_micros == 0
     assert found.currency == currency
-
-
-@pytest.mark.parametrize(
-    ("listed", "currency", "priced"),
-    [
-        ("USD", "USD", True),
-        ("USD", "EUR", True),
-        ("USD", "PLN", False),
-        ("PLN", "PLN", True),
-        ("PLN", "USD", False),
-    ],
-)
-def test_whether_a_price_can_be_charged(listed: str, currency: str, priced: bool) -> None:
-    catalog = build(currency=listed)
-    price = catalog.price(REGION)
-    assert is_priced(catalog, price, currency) is priced
-    if priced:
-        quote(catalog, REGION, "", currency, "US")
-    assert not is_priced(catalog, None, currency)

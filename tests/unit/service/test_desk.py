@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 
@@ -16,6 +16,7 @@ from numberline.service.catalog import CatalogCache
 from numberline.service.desk import Desk, Served
 from numberline.store.contract import Store
 from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
+from numberline.store.sale import Offers, Shortage
 
 
 def catalog_of(revision: int) -> Catalog:
@@ -31,10 +32,13 @@ class FakeCatalogs:
     async def current(self) -> Catalog:
         return self.held
 
-    async def at_least(self, revision: int) -> Catalog:
+    async def of(self, revision: int) -> Catalog:
         if self.held.revision < revision:
             self.held = catalog_of(revision)
         return self.held
+
+
+SCARCE: Final = frozenset({(1, 2)})
 
 
 class FakeStore:
@@ -50,7 +54,7 @@ class FakeStore:
         self.gate = asyncio.Event()
         self.gate.set()
         self.transactions: list[Needs] = []
-        self.patient: list[bool] = []
+        self.patient: list[frozenset[Offers]] = []
         self.saved: list[Effects] = []
 
     async def write(self, work: Callable[[FakeStore], Awaitable[Any]]) -> Any:
@@ -60,11 +64,17 @@ class FakeStore:
             raise self.troubles.pop(0)
         return result
 
-    async def lock_for_sale(self, needs: Needs, *, patient: bool) -> WorkingSet | None:
+    async def read(self, ask: Callable[[FakeStore], Awaitable[Any]]) -> Any:
+        return await ask(self)
+
+    async def find_catalog_revision(self) -> int:
+        return self.revision
+
+    async def lock_for_sale(self, needs: Needs, patient: frozenset[Offers]) -> WorkingSet | Shortage:
         self.transactions.append(needs)
         self.patient.append(patient)
         if self.scarce and not patient:
-            return None
+            return Shortage(SCARCE)
         return WorkingSet(
             catalog_revision=self.revision,
             buyers={},
@@ -250,9 +260,9 @@ async def test_a_catalogue_that_moved_since_the_plan_makes_a_new_plan(office: Of
 
 async def test_a_catalogue_that_never_rests_is_given_up_in_the_end(office: Office) -> None:
     class Restless(FakeCatalogs):
-        async def at_least(self, revision: int) -> Catalog:
+        async def of(self, revision: int) -> Catalog:
             office.store.revision += 1
-            return await super().at_least(revision)
+            return await super().of(revision)
 
     office.desk._catalog = cast("CatalogCache", Restless())
     office.store.revision = 2
@@ -265,7 +275,7 @@ async def test_a_catalogue_that_never_rests_is_given_up_in_the_end(office: Offic
 async def test_scarce_stock_is_looked_for_again_patiently(office: Office) -> None:
     office.store.scarce = True
     assert await office.together(office.order("a"), office.order("b")) == [b"a", b"b"]
-    assert office.store.patient == [False, True]
+    assert office.store.patient == [frozenset(), SCARCE]
     assert office.diary == ["a", "b"]
     await office.desk.close()
 
@@ -301,3 +311,30 @@ async def test_closing_an_idle_desk_is_nothing_and_it_may_open_again(office: Off
     await office.desk.close()
     assert await office.desk.submit(office.order("b")) == b"b"
     await office.desk.close()
+
+
+async def test_an_observer_that_fails_stops_nobody() -> None:
+    office = Office()
+    office.desk = Desk(office.store, office.catalogs, observe=_fail)  # type: ignore[arg-type]
+    assert await office.together(office.order("a")) == [b"a"]
+    assert await office.together(office.order("b")) == [b"b"]
+    await office.desk.close()
+
+
+def _fail(_: object) -> None:
+    raise RuntimeError("no room in the books")
+
+
+async def test_whoever_went_away_is_not_served(office: Office) -> None:
+    office.store.gate.clear()
+    first = asyncio.create_task(office.desk.submit(office.order("a")))
+    second = asyncio.create_task(office.desk.submit(office.order("b")))
+    await asyncio.sleep(0.01)
+    third = asyncio.create_task(office.desk.submit(office.order("c")))
+    await asyncio.sleep(0.01)
+    third.cancel()
+    await asyncio.sleep(0.01)
+    office.store.gate.set()
+    assert (await first, await second) == (b"a", b"b")
+    await office.desk.close()
+    assert "c" not in office.diary

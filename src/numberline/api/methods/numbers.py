@@ -114,7 +114,7 @@ ATTACH_PHONE_NUMBER: Final = Method(
         Param(
             wire="phone_count",
             into="count",
-            doc="How many numbers to pick from the catalogue.",
+            doc="How many numbers to pick from the catalogue; `0` counts as not given, as some of the SDKs send it.",
             default=1,
             example=1,
             zero_is_absent=True,

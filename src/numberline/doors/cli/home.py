@@ -75,6 +75,19 @@ async def require_store(settings: Settings) -> None:
     refuse_newer(found)
     if found != migrate.HEAD:
         raise SchemaMismatch(f"the store's schema is at {found}, this program needs {migrate.HEAD}")
+    if not await _has_catalog(settings.database):
+        raise Trouble(f"The store was not finished: run `{command('init', settings.home)}` again.")
+
+
+async def _has_catalog(url: str) -> bool:
+    """Tell whether a catalogue was ever put into the store, which is the last that `init` and `up` do."""
+    from numberline.store.opening import open_store  # noqa: PLC0415
+
+    store = open_store(url)
+    try:
+        return bool(await store.read(lambda ask: ask.find_catalog_revision()))
+    finally:
+        await store.close()
 
 
 def refuse_newer(revision: str | None) -> None:

@@ -170,6 +170,12 @@ def upgrade() -> None:
         ),
         sa.Column("answer", sa.LargeBinary(), nullable=False, comment="the body that was sent"),
         sa.Column("answered_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "movement_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=False,
+            comment="the effect, written in the same transaction",
+        ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_idempotency_account")),
         sa.PrimaryKeyConstraint("account_id", "method", "key", name=op.f("pk_idempotency")),
     )
