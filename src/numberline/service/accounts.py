@@ -155,7 +155,7 @@ def _check_shape(wanted: NewAccount) -> None:
             f"A billing country is an ISO 3166 code such as US, not {wanted.billing_country!r}."
         )
     if not 0 <= wanted.credit_limit_micros <= MAX_MICROS:
-        raise InvalidAccount("A credit limit is not negative, and less than a billion units.")
+        raise InvalidAccount("A credit limit is not negative, and at most a million million units.")
     if wanted.rental_limit is not None and not 0 <= wanted.rental_limit < 2**31:
         raise InvalidAccount("A limit of rentals is not negative, and less than two billion.")
 
