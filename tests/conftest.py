@@ -128,6 +128,13 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def hasty_postgres_server() -> Iterator[PostgresServer]:
+    """Another PostgreSQL, which does not wait for the disk: for the many tests that never kill anything."""
+    with PostgresServer(fsync=False) as server:
+        yield server
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """A SQLite file that does not exist yet."""
@@ -170,12 +177,12 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 
 @pytest.fixture(scope="session")
 def town_template(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+    tmp_path_factory: pytest.TempPathFactory, hasty_postgres_server: PostgresServer
 ) -> dict[str, str]:
     """The town, built once on each engine, to be copied: the URL of each."""
     urls = {
         "sqlite": f"sqlite:///{tmp_path_factory.mktemp('town') / 'numberline.db'}",
-        "postgres": postgres_server.create_database(),
+        "postgres": hasty_postgres_server.create_database(),
     }
     for url in urls.values():
         asyncio.run(_build_template(url))
@@ -191,7 +198,7 @@ async def _build_template(url: str) -> None:
 def town_url(
     request: pytest.FixtureRequest,
     town_template: dict[str, str],
-    postgres_server: PostgresServer,
+    hasty_postgres_server: PostgresServer,
     tmp_path: Path,
 ) -> Iterator[str]:
     """A copy of the town's database on each engine in turn."""
@@ -201,9 +208,9 @@ def town_url(
         shutil.copy(template.removeprefix("sqlite:///"), copy)
         yield f"sqlite:///{copy}"
         return
-    url = postgres_server.create_database(template=name_of(template))
+    url = hasty_postgres_server.create_database(template=name_of(template))
     yield url
-    postgres_server.drop(url)
+    hasty_postgres_server.drop(url)
 
 
 @pytest.fixture

@@ -265,13 +265,13 @@ STEPS = settings(max_examples=12, stateful_step_count=25, deadline=None)
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 def test_the_books_follow_the_model(
-    engine: str, town_template: dict[str, str], postgres_server: PostgresServer
+    engine: str, town_template: dict[str, str], hasty_postgres_server: PostgresServer
 ) -> None:
     template = town_template[engine]
     if engine == "sqlite":
         machine = _machine(lambda: _sqlite_copy(template))
     else:
-        machine = _machine(lambda: _postgres_copy(postgres_server, template))
+        machine = _machine(lambda: _postgres_copy(hasty_postgres_server, template))
     run_state_machine_as_test(machine, settings=STEPS)
 
 

@@ -107,7 +107,7 @@ async def corpus_town(
     request: pytest.FixtureRequest, town_template: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Town]:
     """One town for the whole corpus, which changes nothing in it."""
-    postgres = request.getfixturevalue("postgres_server")
+    postgres = request.getfixturevalue("hasty_postgres_server")
     template = town_template[request.param]
     if request.param == "sqlite":
         copy = tmp_path_factory.mktemp("corpus") / "town.db"
