@@ -75,7 +75,7 @@ class CatalogQuestions(Questions):
     async def replace_catalog(self, rows: CatalogRows) -> None:
         """Put another catalogue in place; regions are added or changed but never removed, offers are kept."""
         # Whoever changes the catalogue holds this row, so that changes happen one after the other.
-        await self.connection.execute(_NEXT_REVISION)
+        await self.lock_catalog()
         for statement in _DELETE.values():
             await self.connection.execute(statement)
         await self._insert(country.name, rows.countries)
@@ -91,7 +91,7 @@ class CatalogQuestions(Questions):
     async def insert_offers(self, offers: list[Offer]) -> None:
         """Add offers, which is a change of the catalogue too."""
         if offers:
-            await self.connection.execute(_NEXT_REVISION)
+            await self.lock_catalog()
             rows = [{"id": found.id, "region_id": found.region_id, "tier": found.tier} for found in offers]
             await self.connection.write_rows((_INSERT[offer.name], rows))
 
