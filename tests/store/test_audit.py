@@ -142,12 +142,19 @@ DAMAGES: Final = {
     ),
     "a map is short": _damage(
         f"UPDATE block SET free_map = blob(00), free_count = 0, stocked_count = 0, is_open = false WHERE {WHOLE}",
-        "map has a thousand bits",
+        "map can be read",
     ),
     "a map is long": _damage(
         f"UPDATE block SET free_map = blob({'00' * 126}), free_count = 0, stocked_count = 0, is_open = false"
         f" WHERE {WHOLE}",
-        "map has a thousand bits",
+        "map can be read",
+    ),
+    "a map's edges fall": _damage(
+        f"UPDATE block SET free_map = blob(07000500), free_count = 2, stocked_count = 2 WHERE {WHOLE}",
+        "map can be read",
+    ),
+    "a map lacks a number": _damage(
+        f"UPDATE block SET free_map = blob(e703) WHERE {WHOLE}", "count equals map"
     ),
     "a count is wrong": _damage(
         f"UPDATE block SET free_count = 999, stocked_count = 999 WHERE {WHOLE}", "count equals map"

@@ -17,17 +17,22 @@ from sqlalchemy import (
     Connection,
     ForeignKeyConstraint,
     UniqueConstraint,
+    bindparam,
     create_engine,
     inspect,
+    update,
 )
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from numberline.domain.blocks import ALL_FREE, Block
 from numberline.store.migrate import HEAD, alembic_config, current_revision, migrate, upgrade
 from numberline.store.opening import open_store
-from numberline.store.schema import metadata
+from numberline.store.schema import block, metadata
+from numberline.store.statements import Statement
+from numberline.store.transaction import Transaction
 from tests.kit import world
-from tests.kit.world import build_town
+from tests.kit.world import Town, build_town
 
 T = TypeVar("T")
 LOCAL: Final = {"country_code": "US", "phone_category_name": "local", "phone_region_id": world.HOLLYWOOD}
@@ -153,3 +158,59 @@ async def test_an_upgrade_of_a_store_in_use_keeps_its_data(town_url: str) -> Non
     await asyncio.to_thread(upgrade, town_url)
     assert await store.read(lambda ask: ask.list_records()) == before
     await store.close()
+
+
+async def test_maps_kept_as_bits_outlive_the_upgrade_and_the_way_back(store_url: str) -> None:
+    """The first schema's program kept every map of a started thousand as 125 bytes."""
+    await asyncio.to_thread(upgrade, store_url, "0001")
+    town = await build_town(open_store(store_url))
+    evens = Block(5, 15592852, 500, sum(1 << ending for ending in range(0, 1000, 2)))
+    await town.store.write(lambda work: work.insert_blocks([evens]))
+    await town.store.write(_keep_maps_as_bits)
+    before = await _stock(town)
+    await town.close()
+    config = alembic_config(store_url)
+    for change in (command.upgrade, command.downgrade, command.upgrade):
+        await asyncio.to_thread(change, config, "head" if change is command.upgrade else "0001")
+        town = Town(open_store(store_url))
+        assert await _stock(town) == before
+        assert (await town.audit()).is_clean
+        await town.close()
+    assert await _look(store_url, _differences) == []
+    assert await _look(store_url, _names_in) == _names_wanted()
+    town = Town(open_store(store_url))
+    assert (await town.call("AttachPhoneNumber", LOCAL))["result"] == 1
+    report = await town.audit()
+    assert report.is_clean, report.findings
+    await town.close()
+
+
+async def _stock(town: Town) -> list[Block]:
+    return await town.store.read(lambda ask: ask.find_blocks(range(1, 10**12)))
+
+
+async def _keep_maps_as_bits(work: Transaction) -> None:
+    for found in await work.find_blocks(range(1, 10**12)):
+        if found.free_map != ALL_FREE:
+            bits = found.free_map.to_bytes(125, "little")
+            await work.connection.execute(
+                _KEEP_MAP, {"offer": found.offer_id, "at": found.prefix, "bits": bits}
+            )
+
+
+_KEEP_MAP: Final = Statement(
+    update(block)
+    .where(block.c.offer_id == bindparam("offer"), block.c.prefix == bindparam("at"))
+    .values(free_map=bindparam("bits"))
+)
+
+
+async def test_the_blocks_of_an_offer_lie_together(sqlite_url: str) -> None:
+    await migrate(sqlite_url)
+
+    def declared(connection: Connection) -> str:
+        return str(connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'block'").scalar())
+
+    sql = await _look(sqlite_url, declared)
+    assert sql.rstrip().endswith("WITHOUT ROWID")
+    assert "PRIMARY KEY (offer_id, prefix)" in sql

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.elements import ColumnElement
 
-from numberline.domain.blocks import MAP_BYTES, unpack
+from numberline.domain.blocks import unpack
 from numberline.domain.phone import BLOCK_SIZE, block_of, ending_of
 from numberline.store.contract import Connection, Row, Store
 from numberline.store.schema import (
@@ -418,10 +418,13 @@ def _check_thousand(
     together = 0
     for offer_id, prefix, stocked_count, free_count, free_map, is_open in rows:
         subject = f"block {prefix} of offer {offer_id}"
-        bits, rented = unpack(free_map), taken.get((offer_id, prefix), [])
+        bits, rented = _read_map(free_map), taken.get((offer_id, prefix), [])
         counts["numbers stocked"] += stocked_count
         counts["numbers free"] += free_count
-        yield from _check_block(subject, free_map, bits, stocked_count, free_count, bool(is_open), rented)
+        if bits is None:
+            yield Finding("map can be read", subject, "its map is none that is ever kept")
+            continue
+        yield from _check_block(subject, bits, stocked_count, free_count, bool(is_open), rented)
         if together & bits:
             yield Finding("blocks are disjoint", subject, "another offer sells some of its numbers too")
         together |= bits
@@ -431,11 +434,17 @@ def _check_thousand(
             yield Finding("sold is not free", f"number {number}", "it is rented and for sale at once")
 
 
+def _read_map(data: bytes | None) -> int | None:
+    """A block's map, or None where it cannot be read."""
+    try:
+        return unpack(data)
+    except ValueError:
+        return None
+
+
 def _check_block(
-    subject: str, data: bytes | None, bits: int, stocked: int, free: int, is_open: bool, rented: list[int]
+    subject: str, bits: int, stocked: int, free: int, is_open: bool, rented: list[int]
 ) -> Iterable[Finding]:
-    if (data is not None and len(data) != MAP_BYTES) or bits >> BLOCK_SIZE:
-        yield Finding("map has a thousand bits", subject, "its map is of another length")
     if bits.bit_count() != free:
         yield Finding("count equals map", subject, f"free_count is {free}, the map has {bits.bit_count()}")
     if is_open != (free > 0):
@@ -503,7 +512,9 @@ async def _check_constraints(connection: Connection) -> list[Finding]:
         if message != "ok":
             findings.append(Finding("file is sound", "database", message))
     for table, row_id, parent, _ in await connection.fetch(_SQLITE_FOREIGN):
-        findings.append(Finding("references hold", f"{table} row {row_id}", f"its {parent} does not exist"))
+        # Rows of a table without row ids cannot be named.
+        subject = f"{table} row {row_id}" if row_id is not None else f"a row of {table}"
+        findings.append(Finding("references hold", subject, f"its {parent} does not exist"))
     return findings
 
 

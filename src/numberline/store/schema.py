@@ -147,7 +147,8 @@ offer = Table(
 )
 
 # Columns that change with each sale stand in no index and no index predicate, so that PostgreSQL updates the
-# row in place (HOT); `is_open` flips only when a block runs empty or refills.
+# row in place (HOT); `is_open` flips only when a block runs empty or refills. SQLite keeps the rows in the order of
+# their key, so that the blocks of an offer lie together.
 block = Table(
     "block",
     metadata,
@@ -164,7 +165,7 @@ block = Table(
         "free_map",
         LargeBinary,
         nullable=True,
-        comment="1000 bits, ending 0 lowest; absent: all thousand free",
+        comment="edges or 1000 bits, see domain.blocks.pack; absent: all thousand free",
     ),
     Column("is_open", Boolean, nullable=False, comment="free_count > 0"),
     PrimaryKeyConstraint("offer_id", "prefix"),
@@ -182,7 +183,8 @@ block = Table(
         # SQLite uses a partial index only where a query repeats its predicate word for word.
         sqlite_where=text("is_open = 1"),
     ),
-    postgresql_with={"fillfactor": "70"},
+    postgresql_with={"fillfactor": "90"},
+    sqlite_with_rowid=False,
 )
 
 # Ids are handed out in ranges, so that nobody waits for anybody else's transaction to learn the next one.
