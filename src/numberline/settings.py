@@ -6,18 +6,14 @@ the environment, which is why each of them can be written as a text.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource
-from pydantic_settings import SettingsConfigDict as Config
+from typing import Annotated, Any, Final, get_type_hints
 
 from numberline.domain import limits
 
@@ -25,8 +21,6 @@ PREFIX: Final = "NUMBERLINE_"
 FILE_NAME: Final = "numberline.toml"
 DATABASE_NAME: Final = "numberline.db"
 EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
-
-Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class BadSettings(ValueError):
@@ -37,109 +31,98 @@ class BadSettings(ValueError):
         self.problems = problems
 
 
-class Settings(BaseSettings):
+# Readers: each makes a setting of what was said, or raises ValueError with the end of a sentence about it.
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")  # noqa: TRY004 - for the operator it is a wrong value
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A list in the file, a text with commas elsewhere."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be a list of texts")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        try:
+            found = int(value) if isinstance(value, str) else value
+        except ValueError:
+            found = None
+        if not isinstance(found, int) or isinstance(found, bool):
+            raise ValueError("must be a whole number")  # noqa: TRY004 - as in `_text`
+        if found < at_least:
+            raise ValueError(f"must be {at_least} or more")
+        if found > at_most:
+            raise ValueError(f"must be {at_most} or less")
+        return found
+
+    return read
+
+
+def _switch(value: object) -> bool:
+    said = str(value).strip().lower()
+    if said in ("true", "yes", "on", "1"):
+        return True
+    if said in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        found = value.strip().lower() if isinstance(value, str) else None
+        if found not in choices:
+            *others, last = map(repr, choices)
+            raise ValueError(f"must be one of {', '.join(others)} or {last}")
+        return found
+
+    return read
+
+
+def _file(value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError("must be the path of a file")  # noqa: TRY004 - as in `_text`
+    path = Path(value).expanduser()
+    if not os.access(path, os.R_OK):
+        raise ValueError("names a file that cannot be read")
+    return path.absolute()
+
+
+def _database(value: object) -> str:
+    url = _text(value)
+    if not re.match(r"sqlite:///.|postgres(ql)?://.|$", url):
+        raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    return url
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """The settings of one server; `home` is the folder of its files."""
 
-    model_config = Config(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
-        frozen=True,
-        hide_input_in_errors=True,
-        validate_default=True,
-    )
-
     home: Path
-    database: str = Field(default="", repr=False)
+    database: Annotated[str, _database] = field(default="", repr=False)
 
-    host: str = "localhost"
-    port: int = Field(default=8443, ge=1, le=65_535)
-    plain_http: bool = False
-    certificate: Path | None = None
-    private_key: Path | None = None
-    host_names: Names = ()
-    trusted_proxies: Names = ()
-    processes: int = Field(default=1, ge=1, le=256)
+    host: Annotated[str, _text] = "localhost"
+    port: Annotated[int, _whole(1, 65_535)] = 8443
+    plain_http: Annotated[bool, _switch] = False
+    certificate: Annotated[Path | None, _file] = None
+    private_key: Annotated[Path | None, _file] = None
+    host_names: Annotated[tuple[str, ...], _texts] = ()
+    trusted_proxies: Annotated[tuple[str, ...], _texts] = ()
+    processes: Annotated[int, _whole(1, 256)] = 1
 
-    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
-    log_format: Literal["text", "json"] = "text"
+    log_level: Annotated[str, _one_of("debug", "info", "warning", "error", "critical")] = "info"
+    log_format: Annotated[str, _one_of("text", "json")] = "text"
 
-    unverified_hold_days: int = Field(default=14, ge=1, le=366)
-    attach_count_max: int = Field(default=limits.ATTACH_COUNT, ge=1, le=limits.ATTACH_COUNT)
-    api_address: str = ""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line over environment over file."""
-        del dotenv_settings, file_secret_settings  # a second way to say the same would only surprise
-        assert isinstance(init_settings, InitSettingsSource), "pydantic-settings hands over what was given"
-        said = _read_file(init_settings.init_kwargs["home"])
-        known = {name: value for name, value in said.items() if name in cls.model_fields}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, known)
-
-    # Each check stands by itself and waits for no other field but those named before it: all are told at once.
-
-    @field_validator("home")
-    @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
-
-    @field_validator("database", mode="before")
-    @classmethod
-    def _database(cls, value: object, info: ValidationInfo) -> object:
-        if value in ("", None) and "home" in info.data:
-            return own_database(info.data["home"])
-        return value
-
-    @field_validator("database")
-    @classmethod
-    def _known_engine(cls, url: str) -> str:
-        if not re.match(r"sqlite:///.|postgres(ql)?://.", url):
-            raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
-        return url
-
-    @field_validator("log_level", "log_format", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("host_names", "trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return [part.strip() for part in value.split(",") if part.strip()]
-
-    @field_validator("certificate", "private_key")
-    @classmethod
-    def _readable(cls, file: Path | None) -> Path | None:
-        if file is None:
-            return None
-        if not os.access(file.expanduser(), os.R_OK):
-            raise ValueError("names a file that cannot be read")
-        return file.expanduser().absolute()
-
-    @field_validator("private_key")
-    @classmethod
-    def _in_pairs(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        if "certificate" in info.data and (file is None) != (info.data["certificate"] is None):
-            raise ValueError("goes with `certificate`: give both, or neither for a certificate made here")
-        if file is not None and info.data.get("plain_http"):
-            raise ValueError("is of no use with `plain_http`: leave out one of them")
-        return file
-
-    @field_validator("api_address")
-    @classmethod
-    def _own_address(cls, address: str, info: ValidationInfo) -> str:
-        if address or not {"host", "port"} <= info.data.keys():
-            return address
-        return f"{'localhost' if info.data['host'] in EVERYWHERE else info.data['host']}:{info.data['port']}"
+    unverified_hold_days: Annotated[int, _whole(1, 366)] = 14
+    attach_count_max: Annotated[int, _whole(1, limits.ATTACH_COUNT)] = limits.ATTACH_COUNT
+    api_address: Annotated[str, _text] = ""
 
     @property
     def base_url(self) -> str:
@@ -155,15 +138,18 @@ class Settings(BaseSettings):
 
     def masked(self) -> dict[str, Any]:
         """Every setting as it may be shown: without the database's password."""
-        return {**self.model_dump(mode="json"), "database": mask_url(self.database)}
+        return {**self._plain(), "database": mask_url(self.database)}
 
     def to_environment(self) -> dict[str, str]:
         """The variables from which another process reads exactly these settings."""
         return {
             PREFIX + name.upper(): _to_text(value)
-            for name, value in self.model_dump(mode="json").items()
+            for name, value in self._plain().items()
             if value not in (None, "")
         }
+
+    def _plain(self) -> dict[str, Any]:
+        return {one.name: _to_plain(getattr(self, one.name)) for one in fields(self)}
 
 
 def load_settings(home: Path, **given: Any) -> Settings:
@@ -171,16 +157,83 @@ def load_settings(home: Path, **given: Any) -> Settings:
 
     Raises BadSettings.
     """
-    given = {name: value for name, value in given.items() if value is not None}
-    unknown = _unknown_names(home)
-    try:
-        settings = Settings(home=home, **given)
-    except ValidationError as error:
-        problems = [_sentence(problem, given, home) for problem in error.errors()]
-        raise BadSettings([*unknown, *problems]) from None
-    if unknown:
-        raise BadSettings(unknown)
-    return settings
+    sources = _Sources(home, given)
+    found: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for name, read in _READERS.items():
+        said = sources.find(name)
+        if said is None:
+            continue
+        try:
+            found[name] = read(said)
+        except ValueError as error:
+            wrong[name] = str(error)
+    if not wrong.keys() & {"certificate", "private_key"} and (odd := _oddity(found)):
+        wrong["private_key"] = odd
+    problems = [*sources.unknown(), *(sources.sentence(name, says) for name, says in wrong.items())]
+    if problems:
+        raise BadSettings(problems)
+    home = home.expanduser().absolute()
+    settings = Settings(home=home, **{**found, "database": found.get("database") or own_database(home)})
+    return settings if settings.api_address else replace(settings, api_address=_own_address(settings))
+
+
+_READERS: Final[dict[str, Callable[[object], Any]]] = {
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Settings, include_extras=True).items()
+    if name != "home"
+}
+
+
+class _Sources:
+    """What was said of each setting: on the command line, else in the environment, else in the file."""
+
+    def __init__(self, home: Path, given: Mapping[str, Any]) -> None:
+        self._given = {name: value for name, value in given.items() if value is not None}
+        self._path = home / FILE_NAME
+        self._file = _read_file(home)
+
+    def find(self, name: str) -> Any:
+        """What holds of all that was said; None when nothing was. An empty variable says nothing."""
+        if name in self._given:
+            return self._given[name]
+        return os.environ.get(PREFIX + name.upper()) or self._file.get(name)
+
+    def sentence(self, name: str, says: str) -> str:
+        """A problem together with where it comes from."""
+        variable = PREFIX + name.upper()
+        if name in self._given:
+            return f"--{name.replace('_', '-')} {says}."
+        if not os.environ.get(variable):
+            return f"`{name}` in {self._path} {says}."
+        if os.environ[variable].startswith("tcp://"):
+            # Kubernetes sets this for every service of the name, in every pod of the namespace.
+            return (
+                f"{variable} {says}; Kubernetes set it, which `enableServiceLinks: false` in the pod stops."
+            )
+        return f"{variable} {says}."
+
+    def unknown(self) -> list[str]:
+        """A sentence for each name in the file that is no setting."""
+        return [
+            f"`{name}` in {self._path} is no setting{_nearest(name)}."
+            for name in self._file
+            if name not in _READERS
+        ]
+
+
+def _oddity(found: Mapping[str, Any]) -> str | None:
+    """What is wrong with the private key beside the other settings."""
+    if ("private_key" in found) != ("certificate" in found):
+        return "goes with `certificate`: give both, or neither for a certificate made here"
+    if "private_key" in found and found.get("plain_http"):
+        return "is of no use with `plain_http`: leave out one of them"
+    return None
+
+
+def _own_address(settings: Settings) -> str:
+    host = "localhost" if settings.host in EVERYWHERE else settings.host
+    return f"{host}:{settings.port}"
 
 
 def own_database(home: Path) -> str:
@@ -209,52 +262,20 @@ def _read_file(home: Path) -> dict[str, Any]:
     return found
 
 
-def _unknown_names(home: Path) -> list[str]:
-    known = Settings.model_fields.keys() - {"home"}
-    return [
-        f"`{name}` in {home / FILE_NAME} is no setting{_nearest(name, known)}."
-        for name in _read_file(home)
-        if name not in known
-    ]
+def _nearest(name: str) -> str:
+    import difflib  # noqa: PLC0415 - only for mistakes
 
-
-def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), 1)
+    close = difflib.get_close_matches(name, sorted(_READERS), 1)
     return f"; perhaps `{close[0]}` is meant" if close else ""
 
 
-_SAYS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
-    "int_parsing": lambda _: "must be a whole number",
-    "int_type": lambda _: "must be a whole number",
-    "int_from_float": lambda _: "must be a whole number",
-    "bool_parsing": lambda _: "must be true or false",
-    "bool_type": lambda _: "must be true or false",
-    "string_type": lambda _: "must be a text",
-    "tuple_type": lambda _: "must be a list of texts",
-    "path_type": lambda _: "must be the path of a file",
-    "greater_than_equal": lambda context: f"must be {context['ge']} or more",
-    "less_than_equal": lambda context: f"must be {context['le']} or less",
-    "literal_error": lambda context: f"must be one of {context['expected']}",
-    "value_error": lambda context: str(context["error"]),
-}
-
-
-def _sentence(problem: Any, given: Mapping[str, Any], home: Path) -> str:
-    name = str(problem["loc"][0])
-    say = _SAYS.get(problem["type"])
-    says = say(problem.get("ctx", {})) if say else f"is not right: {problem['msg']}"
-    variable = PREFIX + name.upper()
-    if name in given:
-        return f"--{name.replace('_', '-')} {says}."
-    if not os.environ.get(variable):
-        return f"`{name}` in {home / FILE_NAME} {says}."
-    if os.environ[variable].startswith("tcp://"):
-        # Kubernetes sets this for every service of the name, in every pod of the namespace.
-        return f"{variable} {says}; Kubernetes set it, which `enableServiceLinks: false` in the pod stops."
-    return f"{variable} {says}."
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _to_text(value: Any) -> str:
     if isinstance(value, list):
-        return ",".join(map(str, value))
+        return ",".join(value)
     return value if isinstance(value, str) else json.dumps(value)

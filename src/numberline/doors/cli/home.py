@@ -41,7 +41,7 @@ DatabaseOption = Annotated[
 
 def settings_of(home: Path | None, **given: Any) -> Settings:
     """The settings of a home folder."""
-    from numberline.settings import load_settings  # noqa: PLC0415 - pydantic takes a quarter of a second
+    from numberline.settings import load_settings  # noqa: PLC0415 - light commands go without it
 
     return load_settings(home or DEFAULT_HOME, **given)
 
