@@ -8,6 +8,7 @@ import msgspec
 
 from numberline.domain.access import Caller
 from numberline.domain.clock import Clock
+from numberline.service.coalesce import SharedReads
 
 if TYPE_CHECKING:
     from numberline.service.catalog import CatalogCache
@@ -36,6 +37,7 @@ class Services(msgspec.Struct, frozen=True):
     desk: Desk
     clock: Clock
     policy: Policy
+    shared: SharedReads = msgspec.field(default_factory=SharedReads)
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

@@ -1,0 +1,157 @@
+"""Shared reads: one for all who came before it began, none for who came later."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+import pytest
+
+from numberline.service.coalesce import SharedReads
+
+
+class Source:
+    """Something to read, which says how often it was; reads wait at a gate."""
+
+    def __init__(self) -> None:
+        self.began = 0
+        self.value = 0
+        self.gate = asyncio.Event()
+        self.failure: BaseException | None = None
+
+    async def read(self) -> int:
+        self.began += 1
+        seen = self.value
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        return seen
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def shared() -> SharedReads:
+    return SharedReads()
+
+
+async def test_requests_of_one_moment_share_a_read(shared: SharedReads, source: Source) -> None:
+    asking = [asyncio.create_task(shared.read("key", source.read)) for _ in range(20)]
+    await settle()
+    source.gate.set()
+    assert await asyncio.gather(*asking) == [0] * 20
+    assert source.began == 1
+
+
+async def test_a_read_that_began_before_is_not_shared(shared: SharedReads, source: Source) -> None:
+    early = asyncio.create_task(shared.read("key", source.read))
+    await settle()
+    source.value = 1
+    late = [asyncio.create_task(shared.read("key", source.read)) for _ in range(20)]
+    await settle()
+    assert source.began == 1, "the next read waits for the one under way"
+    source.gate.set()
+    assert await early == 0
+    assert await asyncio.gather(*late) == [1] * 20
+    assert source.began == 2
+
+
+async def test_who_asks_after_a_change_is_told_of_it_however_many_ask(shared: SharedReads) -> None:
+    """Twenty ask over and over while something counts up: none may be told less than what held when it asked."""
+    state = 0
+
+    async def read() -> int:
+        seen = state
+        await asyncio.sleep(0)
+        return seen
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            before = state
+            assert await shared.read("key", read) >= before
+
+    async def change() -> None:
+        nonlocal state
+        for state in count(1):  # noqa: B007 - what is read is the variable itself
+            await asyncio.sleep(0)
+
+    changing = asyncio.create_task(change())
+    await asyncio.gather(*(ask(50) for _ in range(20)))
+    changing.cancel()
+
+
+async def test_keys_do_not_wait_for_each_other(shared: SharedReads, source: Source) -> None:
+    other = Source()
+    other.gate.set()
+    held = asyncio.create_task(shared.read("held", source.read))
+    await settle()
+    assert await shared.read("other", other.read) == 0
+    source.gate.set()
+    await held
+
+
+async def test_a_failure_is_told_to_each_and_forgotten(shared: SharedReads, source: Source) -> None:
+    source.failure = RuntimeError("the store is gone")
+    asking = [asyncio.create_task(shared.read("key", source.read)) for _ in range(3)]
+    await settle()
+    source.gate.set()
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert found == [source.failure] * 3
+    source.failure = None
+    assert await shared.read("key", source.read) == 0
+
+
+async def test_who_goes_away_leaves_the_others_waiting(shared: SharedReads, source: Source) -> None:
+    asking = [asyncio.create_task(shared.read("key", source.read)) for _ in range(3)]
+    await settle()
+    asking[0].cancel()
+    await settle()
+    assert asking[0].cancelled()
+    source.gate.set()
+    assert await asyncio.gather(*asking[1:]) == [0, 0]
+
+
+async def test_when_all_go_away_a_failure_disturbs_nobody(shared: SharedReads, source: Source) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    source.failure = RuntimeError("the store is gone")
+    asking = asyncio.create_task(shared.read("key", source.read))
+    await settle()
+    asking.cancel()
+    source.gate.set()
+    await settle()
+    source.failure = None
+    assert await shared.read("key", source.read) == 0
+    assert complaints == []
+
+
+async def test_a_read_that_is_cancelled_cancels_who_waits_and_nothing_is_left(
+    shared: SharedReads, source: Source
+) -> None:
+    early = asyncio.create_task(shared.read("key", source.read))
+    await settle()
+    late = asyncio.create_task(shared.read("key", source.read))
+    await settle()
+    shared._under_way["key"].cancel()
+    found = await asyncio.gather(early, late, return_exceptions=True)
+    assert all(isinstance(one, asyncio.CancelledError) for one in found)
+    await settle()
+    assert (shared._waiting, shared._under_way) == ({}, {})
+    source.gate.set()
+    assert await shared.read("key", source.read) == 0
+
+
+async def test_nothing_is_kept_of_keys_that_nobody_asks_for(shared: SharedReads, source: Source) -> None:
+    source.gate.set()
+    for key in range(100):
+        await shared.read(key, source.read)
+    await settle()
+    assert (shared._waiting, shared._under_way) == ({}, {})
