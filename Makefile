@@ -66,8 +66,8 @@ format: $(STAMPS)/dev ## rewrite the code in the house style
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(STAMPS)/dev ## measure attaches a second against the floor of this machine
-	@$(BIN)/python -m benchmarks.attach $(ARGS)
+bench: $(STAMPS)/dev ## measure, half an hour, beside floors and peers (ARGS='attach --quick')
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: catalog
 catalog: $(STAMPS)/project ## rebuild the packaged catalogue from its public sources

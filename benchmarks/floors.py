@@ -17,6 +17,9 @@ from typing import Final
 
 import asyncpg
 
+from benchmarks import tools
+from benchmarks.report import Measured
+
 NUMBERS: Final = 400_000
 ACCOUNTS: Final = 64
 CLIENTS: Final = 8
@@ -78,20 +81,20 @@ def prepare_postgres(url: str) -> None:
     asyncio.run(fill())
 
 
-def postgres_floor(pgbench: Path, url: str, seconds: float, *, accounts: int) -> float:
+def postgres_floor(url: str, seconds: float, *, accounts: int) -> Measured:
     """Attaches a second by pgbench with prepared statements."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(_PGBENCH.format(accounts=accounts, numbers=NUMBERS))
         script.flush()
-        options = f"-n -M prepared -c {CLIENTS} -j 2 -T {int(seconds)} -f {script.name}"
-        command = [str(pgbench), *options.split(), url]
+        options = f"-n -M prepared -c {CLIENTS} -j 2 -T {max(1, round(seconds))} -f {script.name}"
+        command = [str(tools.pgbench()), *options.split(), url]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
     assert found, done.stdout
-    return float(found.group(1))
+    return {"per_second": float(found.group(1))}
 
 
-def sqlite_floor(folder: Path, seconds: float, *, accounts: int) -> float:
+def sqlite_floor(folder: Path, seconds: float, *, accounts: int) -> Measured:
     """Attaches a second by a bare sqlite3 loop: WAL, synchronous=FULL, one transaction each."""
     connection = sqlite3.connect(folder / "floor.db", isolation_level=None)
     connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
@@ -109,7 +112,7 @@ def sqlite_floor(folder: Path, seconds: float, *, accounts: int) -> float:
         done += 1
     rate = done / (time.perf_counter() - began_at)
     connection.close()
-    return rate
+    return {"per_second": rate}
 
 
 _NAMES: Final = ("number", "wallet", "rental", "movement", "posting", "charge")

@@ -1,0 +1,82 @@
+"""One run of the bench: its options, its temporary folder, and how rounds are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from rich.console import Console
+
+from benchmarks.messages import sign_tokens
+from benchmarks.report import Figures, Step
+from tests.kit.postgres import PostgresServer
+
+T = TypeVar("T")
+
+# Tokens are good for almost an hour; they are signed anew well before that.
+_TOKENS_OLD_SECONDS: Final = 1_500
+# A million attaches need some 1.5 GB of log: no checkpoint shall fall into a measurement of a few seconds.
+_POSTGRES: Final = {"checkpoint_timeout": "30min", "max_wal_size": "16GB", "shared_buffers": "512MB"}
+
+
+@dataclass
+class Bench:
+    """What every section is given."""
+
+    folder: Path
+    console: Console
+    rounds: int = 3
+    seconds: float = 5
+    quick: bool = False
+    full: bool = False
+    scale: float = 1.0
+    _tokens: dict[int, tuple[float, list[str]]] = field(default_factory=dict)
+    _folders: int = 0
+
+    def size(self, full: int, quick: int) -> int:
+        """A size of something, much smaller when only a smoke test is wanted."""
+        return quick if self.quick else max(1, round(full * self.scale))
+
+    def measure(self, steps: Mapping[str, Step], *, rounds: int | None = None) -> Figures:
+        """Run all steps, round by round, so that what disturbs the machine disturbs them alike."""
+        figures: Figures = {name: [] for name in steps}
+        count = rounds or self.rounds
+        for place in range(count):
+            for name, step in steps.items():
+                with self.console.status(f"round {place + 1} of {count}: {name}"):
+                    figures[name].append(step())
+        return figures
+
+    def postgres(self, **settings: str) -> PostgresServer:
+        """A PostgreSQL server of the section's own, durable as in production."""
+        return PostgresServer(settings={**_POSTGRES, **settings})
+
+    def tokens(self, accounts: int) -> list[str]:
+        """Tokens of some accounts, far more than any cache of a server holds."""
+        made_at, tokens = self._tokens.get(accounts, (0.0, []))
+        if time.monotonic() - made_at > _TOKENS_OLD_SECONDS or not tokens:
+            with self.console.status("signing tokens"):
+                tokens = sign_tokens(2_500 if self.quick else 12_000, accounts)
+            self._tokens[accounts] = time.monotonic(), tokens
+        return tokens
+
+    def new_folder(self) -> Path:
+        """A folder that nobody uses yet."""
+        self._folders += 1
+        path = self.folder / f"{self._folders}"
+        path.mkdir()
+        return path
+
+    def new_sqlite(self) -> str:
+        """The URL of an SQLite store that does not exist yet."""
+        return f"sqlite:///{self.new_folder() / 'numberline.db'}"
+
+
+def wait_for(made: object) -> None:
+    """Run a coroutine that prepares something."""
+    assert asyncio.iscoroutine(made), "only coroutines are waited for"
+    asyncio.run(made)

@@ -1,0 +1,1 @@
+"""What the product is compared with: a good team's own stack, an empty endpoint, a mock server."""
