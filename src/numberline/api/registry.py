@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -260,6 +261,7 @@ def _field_type(where: str, struct: types.StructType, name: str) -> types.Type:
     raise BadDeclaration(f"{where}: {struct.cls.__name__} has no field {name}")
 
 
+@cache
 def _struct(cls: type[Any]) -> types.StructType:
     found = types.type_info(cls)
     if not isinstance(found, types.StructType):
