@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
@@ -76,7 +77,9 @@ def create_server_app(settings: Settings, clock: Clock) -> ASGIApp:
 
 def create_app_from_environment() -> ASGIApp:
     """The application of one process of several, which finds its settings in the environment."""
-    return create_server_app(load_settings(Path(os.environ[f"{PREFIX}HOME"])), SystemClock())
+    app = create_server_app(load_settings(Path(os.environ[f"{PREFIX}HOME"])), SystemClock())
+    gc.freeze()  # what is loaded by now stays as long as the process: the collector need not look at it again
+    return app
 
 
 def _lifespan(

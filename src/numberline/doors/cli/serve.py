@@ -90,8 +90,9 @@ def serve(
     ] = False,
 ) -> None:
     """Serve what `numberline init` has set up."""
-    from numberline.doors.cli.start import certificates_of, start_server  # noqa: PLC0415
+    from numberline.doors.cli.start import certificates_of, hasten, start_server  # noqa: PLC0415
 
+    hasten()
     settings = settings_of(
         home,
         host=host,

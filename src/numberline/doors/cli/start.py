@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from numberline.settings import Settings
 
 _TARGET = "numberline.app:create_app_from_environment"
+
+
+def hasten() -> None:
+    """Leave the garbage until the server is ready: loading its parts makes little and takes a sixth longer with it."""
+    gc.disable()
 
 
 def certificates_of(settings: Settings) -> Certificates | None:
@@ -46,6 +52,7 @@ def start_server(settings: Settings, certificates: Certificates | None, on_ready
     running = settings.home / RUNNING
 
     def announce() -> None:
+        gc.enable()
         write_json(running, {"url": settings.base_url, "pid": os.getpid()})
         on_ready()
 

@@ -41,8 +41,9 @@ def up(
     """
     from numberline.doors.cli.demo import ensure_demo  # noqa: PLC0415 - heavy parts on demand
     from numberline.doors.cli.serve import write_settings_file  # noqa: PLC0415
-    from numberline.doors.cli.start import certificates_of, start_server  # noqa: PLC0415
+    from numberline.doors.cli.start import certificates_of, hasten, start_server  # noqa: PLC0415
 
+    hasten()
     settings = settings_of(home, host=host, port=port, database=database, plain_http=plain_http or None)
     make_home(settings.home)
     certificates = certificates_of(settings)
