@@ -230,25 +230,6 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
     assert done.stderr == b""
 
 
-def test_the_command_line_is_light(tmp_path: Path):
-    probe = "import sys, numberline.doors.cli.main; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    heavy = {
-        "asyncio",
-        "sqlalchemy",
-        "uvicorn",
-        "pydantic",
-        "cryptography",
-        "httpx",
-        "starlette",
-        "rich",
-        "jwt",
-    }
-    assert not heavy & set(loaded.stdout.split())
-
-
 # --- The operator's path ---------------------------------------------------------------------------------------------
 
 
