@@ -244,7 +244,7 @@ def _check_kind(where: str, kind: Kind, held: Kind) -> None:
 
 
 def _resolve(where: str, view: type[Any], path: str) -> _Type:
-    struct = _struct(view)
+    struct = _struct(view)  # type: ignore[arg-type]  # mypy sees no hash in type[Any]
     *parents, last = path.split(".")
     for name in parents:
         inner = _field_type(where, struct, name)
