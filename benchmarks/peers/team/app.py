@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from benchmarks.peers.team.auth import Key
 from benchmarks.peers.team.database import Session
@@ -58,11 +58,20 @@ async def healthz() -> dict[str, Any]:
 async def attach_phone_number(order: Annotated[AttachOrder, Query()], key: Key, session: Session) -> Attached:
     """Sell free numbers of a region: all that are asked for, or none."""
     account = key.account
-    price = await session.get(Price, (order.country_code, order.phone_category_name, order.phone_region_id))
-    if price is None:
+    # One question for both: an account whose country has no rate pays no tax.
+    priced = (
+        select(Price, func.coalesce(TaxRate.rate_ppm, 0))
+        .outerjoin(TaxRate, TaxRate.billing_country == account.billing_country)
+        .where(
+            Price.country_code == order.country_code,
+            Price.category == order.phone_category_name,
+            Price.region_id == order.phone_region_id,
+        )
+    )
+    found = (await session.execute(priced)).one_or_none()
+    if found is None:
         raise Refused(246, "The region is not sold.")
-    tax_rate = await session.get(TaxRate, account.billing_country)
-    rate_ppm = tax_rate.rate_ppm if tax_rate else 0
+    price, rate_ppm = found
     setup_tax = price.setup_micros * rate_ppm // 1_000_000
     month_tax = price.monthly_micros * rate_ppm // 1_000_000
     charged = (price.setup_micros + setup_tax) * order.phone_count
@@ -98,13 +107,11 @@ async def attach_phone_number(order: Annotated[AttachOrder, Query()], key: Key, 
     ]
     for number in numbers:
         number.account_id = account.id
-    session.add_all(rentals)
-    await session.flush()
     for rental in rentals:
         session.add(_movement(rental, price, setup_tax, account.currency, now, key.id))
         session.add(
             Charge(
-                rental_id=rental.id,
+                rental=rental,
                 period_on=now.date(),
                 account_id=account.id,
                 fee_micros=price.monthly_micros,
@@ -130,7 +137,7 @@ def _movement(
         ("held", "month", price.monthly_micros + rental.tax_micros),
     ]
     postings = [
-        Posting(position=position, book=book, purpose=purpose, rental_id=rental.id, amount_micros=amount)
+        Posting(position=position, book=book, purpose=purpose, rental=rental, amount_micros=amount)
         for position, (book, purpose, amount) in enumerate(legs)
         if amount
     ]

@@ -104,6 +104,7 @@ class Posting(Base):
     purpose: Mapped[str]
     rental_id: Mapped[int] = mapped_column(ForeignKey(Rental.id))
     amount_micros: Mapped[int]
+    rental: Mapped[Rental] = relationship()
 
 
 class Charge(Base):
@@ -115,3 +116,4 @@ class Charge(Base):
     fee_micros: Mapped[int]
     tax_micros: Mapped[int]
     status: Mapped[str]
+    rental: Mapped[Rental] = relationship()
