@@ -1,6 +1,13 @@
-"""`python -m numberline` is the command `numberline`."""
+"""The command `numberline`, which is `python -m numberline` too."""
 
-from numberline.doors.cli.main import run
+
+def run() -> None:
+    """Run the command line."""
+    # Every worker process loads its parent's script again, and has no use for a command line.
+    from numberline.doors.cli import main  # noqa: PLC0415
+
+    main.run()
+
 
 if __name__ == "__main__":
     run()

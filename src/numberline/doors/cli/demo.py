@@ -74,7 +74,8 @@ async def _upgrade(settings: Settings) -> None:
     refuse_newer(revision)
     if revision is None:
         raise Trouble(f"The demo world is gone from its store: remove {settings.home} and start again.")
-    await migrate.migrate(settings.database)
+    if revision != migrate.HEAD:
+        await migrate.migrate(settings.database)
 
 
 async def _build(settings: Settings) -> Demo:
