@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from typing import Final
 
 from numberline.domain import ledger
 from numberline.domain.access import OWNER, AccessKey, Account
 from numberline.domain.account import Profile, Wallet
+from numberline.domain.blocks import Block
 from numberline.domain.catalog import CatalogRows, Country, Offer, Price, Region
 from numberline.domain.ledger import Movement
 from numberline.store.accounts import AccountRecord
@@ -37,6 +39,20 @@ async def prepare(url: str, *, blocks: int = 2_000, other_blocks: int = 0) -> No
     await store.write(_fill)
     await add_blocks(url, OFFER, FIRST_PREFIX, blocks)
     await add_blocks(url, OTHER_OFFER, OTHER_PREFIX, other_blocks)
+    await store.close()
+
+
+async def add_worn_blocks(url: str, offer: int, first: int, count: int) -> None:
+    """Thousands of which every tenth has sold half its numbers, here and there."""
+    chance = random.Random(1)
+    store = open_store(url)
+    for start in range(first, first + count, 10):
+        await store.write(_adding(offer, start, min(start + 8, first + count - 1)))
+    worn = [
+        Block(offer, prefix, 1_000, chance.getrandbits(1_000))
+        for prefix in range(first + 9, first + count, 10)
+    ]
+    await store.write(lambda write: write.insert_blocks(worn))
     await store.close()
 
 
