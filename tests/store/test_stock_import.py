@@ -78,7 +78,7 @@ async def bring_in(store: Store, *lines: StockLine) -> None:
 
 async def free_numbers(store: Store) -> dict[tuple[int, str], list[int]]:
     catalog = await catalog_of(store)
-    blocks = await store.read(lambda ask: ask.open_maps(list(catalog.offers)))
+    blocks = await store.read(lambda ask: ask.find_blocks(range(1, 10**12)))
     found: dict[tuple[int, str], list[int]] = {}
     for block in blocks:
         offer = catalog.offers[block.offer_id]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, groupby, islice
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from numberline.domain import errors
-from numberline.domain.blocks import Block, Mask, numbers_in
-from numberline.domain.catalog import Catalog, Region
+from numberline.domain.blocks import Mask
+from numberline.domain.catalog import Region
 from numberline.domain.errors import Refusal
 from numberline.domain.paging import Page
 from numberline.domain.phone import without_separators
 from numberline.domain.pricing import Quote, quote
+from numberline.domain.working_set import Buyer
 from numberline.service.context import Call
+from numberline.service.stock_search import Search
 from numberline.store.transaction import Transaction
 
 MASK_SHOWN: Final = 40
@@ -65,9 +66,7 @@ async def search_numbers(call: Call, order: SearchOrder) -> Page[FreeNumber]:
     if not catalog.rule(region).can_list:
         raise Refusal(errors.NOT_LISTED)
     mask = _mask(order.mask)
-    found = await call.services.store.read(lambda ask: _find(ask, catalog, region, mask, order))
-    buyer = await call.services.store.read(lambda ask: ask.find_buyer(call.caller.account.id))
-    assert buyer is not None, "a caller has an account"
+    found, buyer = await _shared_read(call, [offer.id for offer in catalog.offers_of(region.id)], mask, order)
     tiers = {offer_id: catalog.offers[offer_id].tier for offer_id, _ in found.items}
     prices = {
         offer_id: quote(catalog, region, tier, buyer.account.currency, buyer.billing_country)
@@ -76,57 +75,35 @@ async def search_numbers(call: Call, order: SearchOrder) -> Page[FreeNumber]:
     return Page([_view(number, region, prices[offer_id]) for offer_id, number in found.items], found.total)
 
 
-def _mask(text: str | None) -> Mask | None:
-    """Read a mask, which may be spelled with the signs that numbers are spelled with."""
+def _mask(text: str | None) -> Mask:
+    """Read a mask, which may be spelled with the signs that numbers are spelled with; without one all match."""
     if text is None:
-        return None
+        return _EVERYTHING
     try:
-        return Mask(without_separators(text))
+        return _read_mask(without_separators(text))
     except ValueError:
         raise Refusal(errors.INVALID_NUMBER, number=text[:MASK_SHOWN]) from None
 
 
-async def _find(
-    ask: Transaction, catalog: Catalog, region: Region, mask: Mask | None, order: SearchOrder
-) -> Page[tuple[int, int]]:
-    """One page of offer and number, lowest number first, and how many match in all."""
-    offer_ids = [offer.id for offer in catalog.offers_of(region.id)]
-    if mask is not None:
-        return _matching(await ask.open_maps(offer_ids), mask, order)
-    # Offers may share a thousand, and its numbers are then listed together: skip thousands, not blocks.
-    counted: dict[int, int] = {}
-    for prefix, free_count, _ in await ask.open_blocks(offer_ids):
-        counted[prefix] = counted.get(prefix, 0) + free_count
-    skipped, first = 0, 0
-    wanted: list[int] = []
-    for prefix, free_count in counted.items():
-        if skipped + free_count > order.offset and len(wanted) <= order.count:
-            first = skipped if not wanted else first
-            wanted.append(prefix)
-        skipped += free_count
-        if skipped >= order.offset + order.count:
-            break
-    blocks = [one for one in await ask.find_blocks(set(wanted)) if one.offer_id in offer_ids]
-    numbers = _numbers(blocks)
-    start = order.offset - first
-    return Page(list(islice(numbers, start, start + order.count)), sum(counted.values()))
+# A mask learns from each search; a few are kept, for a page is seldom the only one.
+_read_mask: Final = lru_cache(maxsize=32)(Mask)
+_EVERYTHING: Final = Mask("*")
 
 
-def _matching(blocks: list[Block], mask: Mask, order: SearchOrder) -> Page[tuple[int, int]]:
-    matched = [
-        msgspec.structs.replace(one, free_map=one.free_map & mask.endings(one.prefix)) for one in blocks
-    ]
-    total = sum(one.free_count for one in matched)
-    return Page(list(islice(_numbers(matched), order.offset, order.offset + order.count)), total)
+async def _shared_read(
+    call: Call, offer_ids: list[int], mask: Mask, order: SearchOrder
+) -> tuple[Page[tuple[int, int]], Buyer]:
+    """Offers and numbers of the page, and the buyer, in one unit of work that equal searches share."""
+    services, account_id = call.services, call.caller.account.id
 
+    async def ask(store: Transaction) -> tuple[Page[tuple[int, int]], Buyer]:
+        page = await Search(store, offer_ids, mask).page(order.offset, order.count)
+        buyer = await store.find_buyer(account_id)
+        assert buyer is not None, "a caller has an account"
+        return page, buyer
 
-def _numbers(blocks: list[Block]) -> Iterator[tuple[int, int]]:
-    """Offer and number of every free number, lowest number first, also where offers share a thousand."""
-    for _, sharing in groupby(blocks, key=lambda one: one.prefix):
-        lists = [
-            [(number, one.offer_id) for number in numbers_in(one.prefix, one.free_map)] for one in sharing
-        ]
-        yield from ((offer_id, number) for number, offer_id in sorted(chain.from_iterable(lists)))
+    key = ("search", account_id, tuple(offer_ids), mask.pattern, order.offset, order.count)
+    return await services.shared.read(key, lambda: services.store.read(ask))
 
 
 def _view(number: int, region: Region, priced: Quote) -> FreeNumber:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.sql.elements import ColumnElement
 
 from numberline.domain.blocks import Block, pack, unpack
 from numberline.domain.phone import BLOCK_SIZE
@@ -39,7 +40,45 @@ _FREE_COUNTS = Statement(
     .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
     .group_by(block.c.offer_id)
 )
-_OPEN_BLOCKS = Statement(
+_open = and_(
+    within(block.c.offer_id, "offer_ids"),
+    block.c.is_open,
+    block.c.prefix.between(bindparam("first"), bindparam("last")),
+)
+_million = (block.c.prefix // BLOCK_SIZE).label("million")
+_MILLIONS = Statement(
+    select(
+        _million,
+        cast(func.sum(block.c.free_count), BigInteger),
+        func.count(),
+        func.count().filter(block.c.free_map.is_(None)),
+    )
+    .where(_open)
+    .group_by(_million)
+    .order_by(_million)
+)
+_KEPT_MAPS = Statement(select(block.c.prefix, block.c.free_count, block.c.free_map).where(_open))
+# Sorted by a sum, lest an engine walk through everybody's blocks in the order of their prefixes.
+_LISTED = Statement(
+    select(block.c.prefix, block.c.offer_id, block.c.free_count, block.c.free_map)
+    .where(_open)
+    .order_by(block.c.prefix + 0, block.c.offer_id)
+    .limit(bindparam("at_most", type_=BigInteger))
+)
+
+
+def _end_of(offer_id: ColumnElement[int], end: ColumnElement[int]) -> ColumnElement[int]:
+    """The first prefix of an offer's open blocks in an order, found with one step into an index."""
+    found = select(block.c.prefix).where(block.c.offer_id == offer_id, block.c.is_open).order_by(end).limit(1)
+    return found.correlate(offer).scalar_subquery()
+
+
+_ENDS = Statement(
+    select(_end_of(offer.c.id, block.c.prefix.asc()), _end_of(offer.c.id, block.c.prefix.desc()))
+    .select_from(offer)
+    .where(within(offer.c.id, "offer_ids"))
+)
+_BLOCKS = Statement(
     select(block.c.prefix, block.c.free_count, block.c.offer_id)
     .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
     .order_by(block.c.prefix, block.c.offer_id)
@@ -139,6 +178,10 @@ def block_rows(blocks: Iterable[Block]) -> list[dict[str, object]]:
     ]
 
 
+def _between(offer_ids: Collection[int], prefixes: tuple[int, int]) -> dict[str, object]:
+    return {"offer_ids": sorted(offer_ids), "first": prefixes[0], "last": prefixes[1]}
+
+
 class StockQuestions(Questions):
     """The stock as blocks."""
 
@@ -147,16 +190,31 @@ class StockQuestions(Questions):
         rows = await self.connection.fetch(_FREE_COUNTS, {"offer_ids": sorted(offer_ids)})
         return {row[0]: int(row[1]) for row in rows}
 
-    async def open_blocks(self, offer_ids: Collection[int]) -> list[tuple[int, int, int]]:
-        """Prefix, free count and offer of every block with stock, lowest first."""
-        rows = await self.connection.fetch(_OPEN_BLOCKS, {"offer_ids": sorted(offer_ids)})
-        return [(row[0], row[1], row[2]) for row in rows]
+    async def find_stock_ends(self, offer_ids: Collection[int]) -> tuple[int, int] | None:
+        """The lowest and the highest prefix of some offers' blocks with stock; None when there is none."""
+        rows = await self.connection.fetch(_ENDS, {"offer_ids": sorted(offer_ids)})
+        ends = [(row[0], row[1]) for row in rows if row[0] is not None]
+        return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
 
-    async def open_maps(self, offer_ids: Collection[int]) -> list[Block]:
-        """Every block with stock, with its map, lowest first."""
-        return [
-            to_block(row) for row in await self.connection.fetch(_OPEN_MAPS, {"offer_ids": sorted(offer_ids)})
-        ]
+    async def sum_millions(
+        self, offer_ids: Collection[int], prefixes: tuple[int, int]
+    ) -> list[tuple[int, int, int, int]]:
+        """The stock of some offers between two prefixes by millions of numbers, lowest first.
+
+        Each with its free numbers, its blocks, and those of them that have all thousand numbers.
+        """
+        rows = await self.connection.fetch(_MILLIONS, _between(offer_ids, prefixes))
+        return [(row[0], int(row[1]), row[2], row[3]) for row in rows]
+
+    async def kept_maps(self, offer_ids: Collection[int], prefixes: tuple[int, int]) -> Sequence[Row]:
+        """Prefix, free count and packed map of every block with stock between two prefixes, in no order."""
+        return await self.connection.fetch(_KEPT_MAPS, _between(offer_ids, prefixes))
+
+    async def list_kept(
+        self, offer_ids: Collection[int], prefixes: tuple[int, int], at_most: int
+    ) -> Sequence[Row]:
+        """Prefix, offer, free count and packed map of the first blocks with stock between two prefixes."""
+        return await self.connection.fetch(_LISTED, {"at_most": at_most, **_between(offer_ids, prefixes)})
 
     async def find_blocks(self, prefixes: Collection[int], *, lock: bool = False) -> list[Block]:
         """The blocks of some thousands, of any offer."""

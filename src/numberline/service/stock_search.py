@@ -1,0 +1,166 @@
+"""Find free numbers by mask: count them million by million, then read no more blocks than the page shows.
+
+Of a million that matches as a whole, or that is in stock as a whole, the count follows without a look at its blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from numberline.domain.blocks import Mask, Million, count_matching, numbers_in, unpack
+from numberline.domain.paging import Page
+from numberline.domain.phone import BLOCK_SIZE
+from numberline.store.contract import Row
+from numberline.store.transaction import Transaction
+
+MILLION: Final = BLOCK_SIZE * BLOCK_SIZE
+# PostgreSQL's rows are read on the event loop, which serves others between one piece and the next.
+PIECE_BLOCKS: Final = 4_000
+_FIRST_LOOK: Final = 32
+_LOOK_GROWTH: Final = 4
+
+
+class _Counted(msgspec.Struct):
+    """How many numbers of a million match; `is_open` until its blocks have been looked at."""
+
+    million: int
+    count: int
+    blocks: int
+    is_open: bool
+
+
+class Search:
+    """One search in the stock of some offers, inside a unit of work."""
+
+    def __init__(self, ask: Transaction, offer_ids: Sequence[int], mask: Mask) -> None:
+        self._ask = ask
+        self._offer_ids = offer_ids
+        self._mask = mask
+
+    async def page(self, offset: int, count: int) -> Page[tuple[int, int]]:
+        """Offer and number of matching free numbers, lowest number first, and how many match in all."""
+        counted = await self._count()
+        total = sum(one.count for one in counted)
+        touched, skip = _touched(counted, offset, count)
+        return Page(await self._list(touched, skip, count) if touched else [], total)
+
+    # Counting.
+
+    async def _count(self) -> list[_Counted]:
+        """The millions in which numbers may match, lowest first, and how many do in each."""
+        counted: list[_Counted] = []
+        for prefixes in await self._prefix_runs():
+            for million, free, blocks, whole in await self._ask.sum_millions(self._offer_ids, prefixes):
+                found = self._mask.in_million(million)
+                if found.count == MILLION:
+                    counted.append(_Counted(million, free, blocks, is_open=False))
+                elif whole == BLOCK_SIZE:
+                    counted.append(_Counted(million, found.count, blocks, is_open=False))
+                elif found.count:
+                    counted.append(_Counted(million, 0, blocks, is_open=True))
+        for piece in _pieces(counted):
+            await self._look_into(piece)
+        return counted
+
+    async def _prefix_runs(self) -> list[tuple[int, int]]:
+        """Between which prefixes to look: where the mask begins with digits, only the numbers that do too."""
+        runs = self._mask.prefix_runs()
+        if len(runs) <= 1 or (ends := await self._ask.find_stock_ends(self._offer_ids)) is None:
+            return runs[:1]
+        return [(first, last) for first, last in runs if first <= ends[1] and last >= ends[0]]
+
+    async def _look_into(self, piece: list[_Counted]) -> None:
+        by_million = {one.million: one for one in piece}
+        endings = {million: self._mask.in_million(million).endings for million in by_million}
+        for prefix, free_count, data in await self._ask.kept_maps(self._offer_ids, self._span(piece)):
+            million, thousand = divmod(prefix, BLOCK_SIZE)
+            if (maps := endings.get(million)) and (wanted := maps[thousand]):
+                by_million[million].count += count_matching(data, free_count, wanted)
+
+    # Listing.
+
+    async def _list(self, touched: list[_Counted], skip: int, count: int) -> list[tuple[int, int]]:
+        """Up to `count` numbers of some millions in a row, after the first `skip`."""
+        numbers: list[tuple[int, int]] = []
+        first, last = self._span(touched)
+        at_most = _FIRST_LOOK + len(self._offer_ids) + (skip + count) // BLOCK_SIZE
+        while True:
+            rows = await self._ask.list_kept(self._offer_ids, (first, last), at_most)
+            is_all = len(rows) < at_most
+            for prefix, sharing in _thousands(rows, is_all=is_all):
+                first = prefix + 1
+                found = self._matching(prefix, sharing, skip)
+                if isinstance(found, int):
+                    skip -= found
+                    continue
+                numbers += found[skip : skip + count - len(numbers)]
+                skip = 0
+                if len(numbers) == count:
+                    return numbers
+            if is_all:
+                return numbers
+            at_most = min(at_most * _LOOK_GROWTH, PIECE_BLOCKS + len(self._offer_ids))
+
+    def _matching(self, prefix: int, sharing: list[Row], skip: int) -> list[tuple[int, int]] | int:
+        """The matching numbers of a thousand with their offers; only how many, when all of them are skipped."""
+        wanted = self._mask.endings(prefix)
+        if not wanted:
+            return 0
+        if skip:
+            count = sum(count_matching(data, free_count, wanted) for _, _, free_count, data in sharing)
+            if count <= skip:
+                return count
+        found = [
+            (number, offer_id)
+            for _, offer_id, _, data in sharing
+            for number in numbers_in(prefix, unpack(data) & wanted)
+        ]
+        return [(offer_id, number) for number, offer_id in sorted(found)]
+
+    def _span(self, millions: list[_Counted]) -> tuple[int, int]:
+        """The first and the last prefix with matches in some millions, which are sorted."""
+        low, high = millions[0].million, millions[-1].million
+        return (
+            low * BLOCK_SIZE + self._in(low).runs[0][0],
+            high * BLOCK_SIZE + self._in(high).runs[-1][1],
+        )
+
+    def _in(self, million: int) -> Million:
+        return self._mask.in_million(million)
+
+
+def _pieces(counted: list[_Counted]) -> Iterator[list[_Counted]]:
+    """The millions to look into, those next to each other together while they have not too many blocks."""
+    for is_open, neighbours in groupby(counted, key=lambda one: one.is_open):
+        piece: list[_Counted] = []
+        for one in neighbours if is_open else ():
+            if piece and sum(other.blocks for other in piece) + one.blocks > PIECE_BLOCKS:
+                yield piece
+                piece = []
+            piece.append(one)
+        if piece:
+            yield piece
+
+
+def _touched(counted: list[_Counted], offset: int, count: int) -> tuple[list[_Counted], int]:
+    """The millions in which a page lies, and how many of their first numbers come before it."""
+    touched: list[_Counted] = []
+    before, skip = 0, 0
+    for one in counted:
+        if one.count and before < offset + count and before + one.count > offset:
+            skip = skip if touched else offset - before
+            touched.append(one)
+        before += one.count
+    return touched, skip
+
+
+def _thousands(rows: Sequence[Row], *, is_all: bool) -> Iterator[tuple[int, list[Row]]]:
+    """Rows by their prefix; not the last, which others may still belong to, unless these are all."""
+    cut = None if is_all else rows[-1][0]
+    for prefix, sharing in groupby(rows, key=lambda row: row[0]):
+        if prefix != cut:
+            yield prefix, list(sharing)
