@@ -30,6 +30,7 @@ OFFER, OTHER_OFFER = 1, 2
 FIRST_PREFIX: Final = 15_550_000
 OTHER_PREFIX: Final = 20_000_000
 _CHUNK_BLOCKS: Final = 50_000
+_BLOCKS_SOLD_TOGETHER: Final = 20
 
 
 async def prepare(url: str, *, blocks: int = 2_000, other_blocks: int = 0) -> None:
@@ -56,6 +57,17 @@ async def add_worn_blocks(url: str, offer: int, first: int, count: int) -> None:
     await store.close()
 
 
+async def sell_blocks(url: str, offer: int, first: int, count: int, *, takes_each: int) -> None:
+    """Empty whole blocks from the high end as sales do: `takes_each` numbers (a divisor of 1000) at a time."""
+    rests = range(1_000 - takes_each, -1, -takes_each)
+    store = open_store(url)
+    for start in reversed(range(first, first + count, _BLOCKS_SOLD_TOGETHER)):
+        prefixes = range(start, min(start + _BLOCKS_SOLD_TOGETHER, first + count))
+        versions = [[Block(offer, prefix, 1_000, (1 << rest) - 1) for prefix in prefixes] for rest in rests]
+        await store.write(_saving(versions))
+    await store.close()
+
+
 async def add_blocks(url: str, offer: int, first: int, count: int) -> None:
     """Whole thousands, all free."""
     store = open_store(url)
@@ -68,6 +80,14 @@ async def add_blocks(url: str, offer: int, first: int, count: int) -> None:
 
 def _adding(offer: int, first: int, last: int) -> Work[None]:
     return lambda write: write.insert_whole_blocks(offer, first, last)
+
+
+def _saving(versions: list[list[Block]]) -> Work[None]:
+    async def save(write: Transaction) -> None:
+        for version in versions:
+            await write.save_blocks(version)
+
+    return save
 
 
 async def findings(url: str) -> int:
