@@ -5,8 +5,9 @@ Of a million that matches as a whole, or that is in stock as a whole, the count 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -40,6 +41,7 @@ class Search:
         self._ask = ask
         self._offer_ids = offer_ids
         self._mask = mask
+        self._million, self._found = 0, mask.in_million(0)
 
     async def page(self, offset: int, count: int) -> Page[tuple[int, int]]:
         """Offer and number of matching free numbers, lowest number first, and how many match in all."""
@@ -55,7 +57,7 @@ class Search:
         counted: list[_Counted] = []
         for prefixes in await self._prefix_runs():
             for million, free, blocks, whole in await self._ask.sum_millions(self._offer_ids, prefixes):
-                found = self._mask.in_million(million)
+                found = self._in(million)
                 if found.count == MILLION:
                     counted.append(_Counted(million, free, blocks, is_open=False))
                 elif whole == BLOCK_SIZE:
@@ -75,11 +77,10 @@ class Search:
 
     async def _look_into(self, piece: list[_Counted]) -> None:
         by_million = {one.million: one for one in piece}
-        endings = {million: self._mask.in_million(million).endings for million in by_million}
-        for prefix, free_count, data in await self._ask.kept_maps(self._offer_ids, self._span(piece)):
-            million, thousand = divmod(prefix, BLOCK_SIZE)
-            if (maps := endings.get(million)) and (wanted := maps[thousand]):
-                by_million[million].count += count_matching(data, free_count, wanted)
+        for prefix, _, free_count, data in await self._ask.all_kept(self._offer_ids, self._span(piece)):
+            # Between the millions of a piece may lie others, in which nothing matches.
+            if wanted := self._endings(prefix):
+                by_million[prefix // BLOCK_SIZE].count += count_matching(data, free_count, wanted)
 
     # Listing.
 
@@ -87,33 +88,34 @@ class Search:
         """Up to `count` numbers of some millions in a row, after the first `skip`."""
         numbers: list[tuple[int, int]] = []
         first, last = self._span(touched)
-        at_most = _FIRST_LOOK + len(self._offer_ids) + (skip + count) // BLOCK_SIZE
-        while True:
-            rows = await self._ask.list_kept(self._offer_ids, (first, last), at_most)
-            is_all = len(rows) < at_most
-            for prefix, sharing in _thousands(rows, is_all=is_all):
-                first = prefix + 1
-                found = self._matching(prefix, sharing, skip)
-                if isinstance(found, int):
-                    skip -= found
-                    continue
+        at_most = _FIRST_LOOK + (skip + count) // BLOCK_SIZE
+        while first <= last:
+            kept, done = await self._ask.first_kept(self._offer_ids, (first, last), at_most)
+            rows = [row for row in kept if self._endings(row[0])]
+            place, skip = self._skip(rows, skip)
+            for prefix, sharing in groupby(rows[place:], key=itemgetter(0)):
+                found = self._matching(prefix, sharing)
                 numbers += found[skip : skip + count - len(numbers)]
                 skip = 0
                 if len(numbers) == count:
                     return numbers
-            if is_all:
-                return numbers
-            at_most = min(at_most * _LOOK_GROWTH, PIECE_BLOCKS + len(self._offer_ids))
+            first, at_most = done + 1, min(at_most * _LOOK_GROWTH, PIECE_BLOCKS)
+        return numbers
 
-    def _matching(self, prefix: int, sharing: list[Row], skip: int) -> list[tuple[int, int]] | int:
-        """The matching numbers of a thousand with their offers; only how many, when all of them are skipped."""
-        wanted = self._mask.endings(prefix)
-        if not wanted:
-            return 0
-        if skip:
-            count = sum(count_matching(data, free_count, wanted) for _, _, free_count, data in sharing)
-            if count <= skip:
-                return count
+    def _skip(self, rows: list[Row], skip: int) -> tuple[int, int]:
+        """How many rows hold nothing but numbers to skip, thousands kept together, and how many are left to skip."""
+        start, left, thousand = 0, skip, -1
+        for place, (prefix, _, free_count, data) in enumerate(rows):
+            if prefix != thousand:
+                start, left, thousand = place, skip, prefix
+            skip -= count_matching(data, free_count, self._endings(prefix))
+            if skip < 0:
+                return start, left
+        return len(rows), skip
+
+    def _matching(self, prefix: int, sharing: Iterable[Row]) -> list[tuple[int, int]]:
+        """The matching numbers of a thousand with their offers, lowest first."""
+        wanted = self._endings(prefix)
         found = [
             (number, offer_id)
             for _, offer_id, _, data in sharing
@@ -129,8 +131,14 @@ class Search:
             high * BLOCK_SIZE + self._in(high).runs[-1][1],
         )
 
+    def _endings(self, prefix: int) -> int:
+        return self._in(prefix // BLOCK_SIZE).endings[prefix % BLOCK_SIZE]
+
     def _in(self, million: int) -> Million:
-        return self._mask.in_million(million)
+        # Rows come by the thousand from the same million.
+        if million != self._million:
+            self._million, self._found = million, self._mask.in_million(million)
+        return self._found
 
 
 def _pieces(counted: list[_Counted]) -> Iterator[list[_Counted]]:
@@ -156,11 +164,3 @@ def _touched(counted: list[_Counted], offset: int, count: int) -> tuple[list[_Co
             touched.append(one)
         before += one.count
     return touched, skip
-
-
-def _thousands(rows: Sequence[Row], *, is_all: bool) -> Iterator[tuple[int, list[Row]]]:
-    """Rows by their prefix; not the last, which others may still belong to, unless these are all."""
-    cut = None if is_all else rows[-1][0]
-    for prefix, sharing in groupby(rows, key=lambda row: row[0]):
-        if prefix != cut:
-            yield prefix, list(sharing)

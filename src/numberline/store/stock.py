@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -40,8 +41,10 @@ _FREE_COUNTS = Statement(
     .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
     .group_by(block.c.offer_id)
 )
+# Of one offer at a time: PostgreSQL, which plans before it knows the values, would answer for a list of offers by
+# reading everybody's blocks between the prefixes, and for one it takes the index that knows both.
 _open = and_(
-    within(block.c.offer_id, "offer_ids"),
+    block.c.offer_id == bindparam("offer"),
     block.c.is_open,
     block.c.prefix.between(bindparam("first"), bindparam("last")),
 )
@@ -55,16 +58,10 @@ _MILLIONS = Statement(
     )
     .where(_open)
     .group_by(_million)
-    .order_by(_million)
 )
-_KEPT_MAPS = Statement(select(block.c.prefix, block.c.free_count, block.c.free_map).where(_open))
-# Sorted by a sum, lest an engine walk through everybody's blocks in the order of their prefixes.
-_LISTED = Statement(
-    select(block.c.prefix, block.c.offer_id, block.c.free_count, block.c.free_map)
-    .where(_open)
-    .order_by(block.c.prefix + 0, block.c.offer_id)
-    .limit(bindparam("at_most", type_=BigInteger))
-)
+_KEPT = select(block.c.prefix, block.c.offer_id, block.c.free_count, block.c.free_map).where(_open)
+_ALL_KEPT = Statement(_KEPT)
+_FIRST_KEPT = Statement(_KEPT.order_by(block.c.prefix).limit(bindparam("at_most", type_=BigInteger)))
 
 
 def _end_of(offer_id: ColumnElement[int], end: ColumnElement[int]) -> ColumnElement[int]:
@@ -178,8 +175,8 @@ def block_rows(blocks: Iterable[Block]) -> list[dict[str, object]]:
     ]
 
 
-def _between(offer_ids: Collection[int], prefixes: tuple[int, int]) -> dict[str, object]:
-    return {"offer_ids": sorted(offer_ids), "first": prefixes[0], "last": prefixes[1]}
+def _between(offer_id: int, prefixes: tuple[int, int]) -> dict[str, object]:
+    return {"offer": offer_id, "first": prefixes[0], "last": prefixes[1]}
 
 
 class StockQuestions(Questions):
@@ -203,18 +200,33 @@ class StockQuestions(Questions):
 
         Each with its free numbers, its blocks, and those of them that have all thousand numbers.
         """
-        rows = await self.connection.fetch(_MILLIONS, _between(offer_ids, prefixes))
-        return [(row[0], int(row[1]), row[2], row[3]) for row in rows]
+        sums: dict[int, list[int]] = {}
+        for offer_id in offer_ids:
+            for million, *found in await self.connection.fetch(_MILLIONS, _between(offer_id, prefixes)):
+                sums[million] = [
+                    one + other for one, other in zip(sums.get(million, (0, 0, 0)), found, strict=True)
+                ]
+        return [(million, free, blocks, whole) for million, (free, blocks, whole) in sorted(sums.items())]
 
-    async def kept_maps(self, offer_ids: Collection[int], prefixes: tuple[int, int]) -> Sequence[Row]:
-        """Prefix, free count and packed map of every block with stock between two prefixes, in no order."""
-        return await self.connection.fetch(_KEPT_MAPS, _between(offer_ids, prefixes))
+    async def all_kept(self, offer_ids: Collection[int], prefixes: tuple[int, int]) -> list[Row]:
+        """Prefix, offer, free count and packed map of every block with stock between two prefixes, in no order."""
+        rows: list[Row] = []
+        for offer_id in offer_ids:
+            rows += await self.connection.fetch(_ALL_KEPT, _between(offer_id, prefixes))
+        return rows
 
-    async def list_kept(
+    async def first_kept(
         self, offer_ids: Collection[int], prefixes: tuple[int, int], at_most: int
-    ) -> Sequence[Row]:
-        """Prefix, offer, free count and packed map of the first blocks with stock between two prefixes."""
-        return await self.connection.fetch(_LISTED, {"at_most": at_most, **_between(offer_ids, prefixes)})
+    ) -> tuple[list[Row], int]:
+        """The first of the same, by prefix and offer, with about `at_most` blocks of each offer; and up to which prefix."""
+        rows, last = list[Row](), prefixes[1]
+        for offer_id in offer_ids:
+            values = {"at_most": at_most, **_between(offer_id, (prefixes[0], last))}
+            found = await self.connection.fetch(_FIRST_KEPT, values)
+            if len(found) == at_most:
+                last = found[-1][0]
+            rows += found
+        return sorted((row for row in rows if row[0] <= last), key=itemgetter(0, 1)), last
 
     async def find_blocks(self, prefixes: Collection[int], *, lock: bool = False) -> list[Block]:
         """The blocks of some thousands, of any offer."""
