@@ -30,13 +30,14 @@ INSTALLS: Final = {16: "pginstall", 18: "pginstall18"}
 USER: Final = "numberline"
 _START_SECONDS: Final = 30.0
 _UNPRIVILEGED: Final = "nobody"
+_ROOM_BYTES: Final = 2 * 2**30  # a container often has 64 MB of it
 
 
 class PostgresServer:
     """One server with one cluster on 127.0.0.1, from start() to stop(); also a context manager.
 
-    `fsync=False` trades the safety of the data for speed: right for tests that never kill the machine, wrong for those
-    that prove durability. `settings` are further server settings by name.
+    `fsync=False` trades the safety of the data for speed, and keeps the files in memory where there is room: right for
+    tests that never kill the machine, wrong for those that prove durability. `settings` are further server settings by name.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class PostgresServer:
             **(settings or {}),
         }
         self._identity = _unprivileged_identity()
-        self._folder = _folder_for(self._identity)
+        memory = None if fsync else folder_in_memory()
+        self._folder = _folder_for(self._identity, *([memory] if memory else []))
         self._bin = _reachable_binaries(major, self._folder, self._identity)
         self._data = self._folder / "data"
         self._log = self._folder / "server.log"
@@ -235,9 +237,16 @@ def _unprivileged_identity() -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _folder_for(identity: dict[str, Any]) -> Path:
+def folder_in_memory() -> Path | None:
+    """Where this machine keeps files in memory; None where it cannot hold a few hundred small databases at once."""
+    folder = Path("/dev/shm")
+    is_roomy = folder.is_dir() and shutil.disk_usage(folder).free > _ROOM_BYTES
+    return folder if is_roomy and os.access(folder, os.W_OK) else None
+
+
+def _folder_for(identity: dict[str, Any], *preferred: Path) -> Path:
     """A new temporary folder that the server's user owns and can reach."""
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+    for parent in (*map(str, preferred), tempfile.gettempdir(), "/tmp", "/var/tmp"):
         folder = Path(tempfile.mkdtemp(prefix="numberline-postgres-", dir=parent))
         if identity:
             shutil.chown(folder, identity["user"], identity["group"])
