@@ -45,8 +45,8 @@ run: $(STAMPS)/project ## start a server on https://localhost:8443 with a little
 	@exec $(BIN)/numberline up $(ARGS)
 
 .PHONY: test
-test: $(STAMPS)/dev ## run all tests on SQLite and on a real PostgreSQL (ARGS='-k attach --seed=7')
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMPS)/dev ## run all tests on SQLite and on a real PostgreSQL, two at a time; ARGS='-k attach --seed=7' one by one
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=2)
 
 .PHONY: soak
 soak: $(STAMPS)/dev ## run the long tests as well: races, crashes, years of renewals

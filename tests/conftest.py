@@ -9,16 +9,19 @@ import random
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
-from tests.kit.postgres import PostgresServer, name_of
+from tests.kit.postgres import PostgresServer, folder_in_memory, name_of
 from tests.kit.server import ServerProcess
 from tests.kit.world import Town, build_town
 
@@ -59,6 +62,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist comes without types
+    """With several workers (`-n 2`) a file stays with one of them, as its fixtures do.
+
+    Files that measure deadlines or load a server share a worker, so that no two of them ever run at once.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "demanding" if file in _DEMANDING else file
+
+
+_DEMANDING: Final = {
+    "tests/crash/test_kill.py",
+    "tests/race/test_storm.py",
+    "tests/unit/doors/http/test_guard.py",
+    "tests/unit/doors/http/test_server.py",
+}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFile:
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -196,17 +222,13 @@ async def _build_template(url: str) -> None:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def town_url(
-    request: pytest.FixtureRequest,
-    town_template: dict[str, str],
-    hasty_postgres_server: PostgresServer,
-    tmp_path: Path,
+    request: pytest.FixtureRequest, town_template: dict[str, str], hasty_postgres_server: PostgresServer
 ) -> Iterator[str]:
-    """A copy of the town's database on each engine in turn."""
+    """A copy of the town's database on each engine in turn, in memory where there is room."""
     template = town_template[request.param]
     if request.param == "sqlite":
-        copy = tmp_path / "town.db"
-        shutil.copy(template.removeprefix("sqlite:///"), copy)
-        yield f"sqlite:///{copy}"
+        with tempfile.TemporaryDirectory(prefix="numberline-town-", dir=folder_in_memory()) as folder:
+            yield f"sqlite:///{shutil.copy(template.removeprefix('sqlite:///'), folder)}"
         return
     url = hasty_postgres_server.create_database(template=name_of(template))
     yield url
