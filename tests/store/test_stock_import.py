@@ -17,6 +17,7 @@ from numberline.domain.catalog import Catalog, CatalogRows, Country, Price, Regi
 from numberline.domain.rental import Rental
 from numberline.domain.stock_import import cut, prefix_chunks, without_overlaps
 from numberline.domain.working_set import Effects
+from numberline.service import stock_adding
 from numberline.service.stock import (
     ImportRefused,
     StockLine,
@@ -332,6 +333,28 @@ async def test_an_import_that_breaks_leaves_nothing(store: Store) -> None:
         await apply_import(store, plan, progress=stop)
     assert await show_stock(store, await catalog_of(store)) == []
     assert (await catalog_of(store)).revision == before.revision
+
+
+async def test_an_import_that_is_called_off_lets_go_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's writer goes on when the one who waits for it goes away, and would keep everybody else from writing."""
+    monkeypatch.setattr(stock_adding, "CHUNK_BLOCKS", 1)
+    blocks = 20_000
+    plan = await plan_import(store, await catalog_of(store), [us(FIRST, FIRST + blocks * 1000 - 1)])
+    loop, seen = asyncio.get_running_loop(), list[int]()
+
+    def call_off(done: int, _total: int) -> None:
+        if not seen:
+            loop.call_soon_threadsafe(importing.cancel)
+        seen.append(done)
+
+    importing = asyncio.create_task(apply_import(store, plan, progress=call_off))
+    with pytest.raises(asyncio.CancelledError):
+        await importing
+    assert await store.write(lambda work: work.list_offers()) == []
+    assert await show_stock(store, await catalog_of(store)) == []
+    assert 1 <= len(seen) < blocks
 
 
 async def test_an_empty_import_changes_nothing(store: Store) -> None:

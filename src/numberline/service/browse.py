@@ -230,7 +230,8 @@ async def _region_views(
     async def ask(store: Transaction) -> tuple[dict[int, int], Buyer | None]:
         return await store.count_free(offer_ids) if offer_ids else {}, await store.find_buyer(account_id)
 
-    counts, buyer = await call.services.store.read(ask)
+    services, key = call.services, ("free", account_id, tuple(offer_ids))
+    counts, buyer = await services.shared.read(key, lambda: services.store.read(ask))
     assert buyer is not None, "a caller has an account"
     return [_region_view(catalog, region, counts, buyer, language) for region in regions]
 

@@ -7,6 +7,7 @@ blocks: what they hold in memory grows with the lines of the file, not with its 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -25,7 +26,7 @@ from numberline.domain.stock_import import (
     shape_fault,
     without_overlaps,
 )
-from numberline.service.stock_adding import CHUNK_BLOCKS, ImportRefused, ImportResult, add_stock
+from numberline.service.stock_adding import CHUNK_BLOCKS, ImportRefused, ImportResult, Stop, add_stock
 from numberline.service.stock_csv import Progress, StockFile, read_stock_csv
 from numberline.store.contract import Store
 from numberline.store.transaction import Transaction
@@ -244,13 +245,21 @@ async def apply_import(store: Store, plan: ImportPlan, *, progress: Progress | N
     """Carry a plan out in one transaction; raises `ImportRefused` when it has problems or the stock has moved on.
 
     `progress` is called with (numbers done, numbers in all), on SQLite in the writer's thread; it begins anew where
-    the engine wants the transaction repeated.
+    the engine wants the transaction repeated. Cancelled, it lets go of the store within a piece of the work.
     """
     if plan.problems:
         raise ImportRefused(plan.problems)
     if not plan.lines:
         return ImportResult(0, 0, 0, 0)
-    return await store.write(lambda work: add_stock(work, plan.lines, progress))
+    stop = Stop()
+    writing = asyncio.ensure_future(store.write(lambda work: add_stock(work, plan.lines, progress, stop)))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        stop.ask()
+        with contextlib.suppress(Exception):
+            await writing
+        raise
 
 
 async def add_range(

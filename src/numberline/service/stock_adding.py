@@ -47,20 +47,47 @@ class ImportResult(msgspec.Struct, frozen=True):
     offers_added: int
 
 
+class ImportStopped(Exception):
+    """Nobody waits for an import any more; nothing was changed."""
+
+
+class Stop:
+    """Lets whoever asked for an import call it off, from another thread than the one that carries it out.
+
+    SQLite's writer cannot be interrupted and would keep everybody else waiting until the import is done. It asks here
+    between pieces of `CHUNK_BLOCKS`.
+    """
+
+    def __init__(self) -> None:
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """Call the import off."""
+        self._is_asked = True
+
+    def check(self) -> None:
+        """Raise `ImportStopped` if the import was called off."""
+        if self._is_asked:
+            raise ImportStopped
+
+
 async def add_stock(
-    work: Transaction, lines: Sequence[StockLine], progress: Progress | None = None
+    work: Transaction,
+    lines: Sequence[StockLine],
+    progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> ImportResult:
-    """Add lines, sorted and without overlaps, inside a unit of work; raises `ImportRefused`."""
+    """Add lines, sorted and without overlaps, inside a unit of work; raises `ImportRefused` and `ImportStopped`."""
     # Imports happen one after the other from here: none can add what another one is adding.
+    stop = stop or Stop()
     await work.lock_catalog()
-    prefixes = [
-        prefix
-        for chunk in prefix_chunks(lines, CHUNK_BLOCKS)
-        for prefix in sorted({key[1] for key in await work.find_block_keys(chunk)})
-    ]
+    prefixes: list[int] = []
+    for chunk in prefix_chunks(lines, CHUNK_BLOCKS):
+        stop.check()
+        prefixes += sorted({key[1] for key in await work.find_block_keys(chunk)})
     blocks = await _lock_blocks(work, lines, prefixes)
     offer_ids, offers_added = await _provide_offers(work, lines)
-    return await _Adding(work, lines, blocks, offer_ids, progress).run(offers_added)
+    return await _Adding(work, lines, blocks, offer_ids, progress, stop).run(offers_added)
 
 
 async def _lock_blocks(
@@ -97,12 +124,14 @@ class _Adding:
         blocks: dict[tuple[int, int], Block],
         offer_ids: dict[Place, int],
         progress: Progress | None,
+        stop: Stop,
     ) -> None:
         self._work = work
         self._lines = lines
         self._blocks = blocks
         self._offer_ids = offer_ids
         self._progress = progress
+        self._stop = stop
         self._total = sum(line.count for line in lines)
         self._done = 0
         self._added = 0
@@ -119,6 +148,7 @@ class _Adding:
                 await self._add_whole(piece)
         await self._flush()
         for chunk in _chunks(self._changed, CHUNK_BLOCKS):
+            self._stop.check()
             await self._work.save_blocks(chunk)
         return ImportResult(self._total, self._added, len(self._changed), offers_added)
 
@@ -161,6 +191,7 @@ class _Adding:
             self._report((last - first + 1) * BLOCK_SIZE)
 
     def _report(self, count: int) -> None:
+        self._stop.check()
         self._done += count
         if self._progress is not None and count:
             self._progress(self._done, self._total)
