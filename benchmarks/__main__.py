@@ -1,6 +1,6 @@
 """Run the bench.
 
-    python -m benchmarks [SECTION ...] [--rounds 3] [--seconds 5] [--quick] [--full] [--scale 1.0]
+    python -m benchmarks [SECTION ...] [--rounds 3] [--seconds 5] [--quick] [--full] [--scale 1.0] [--results FOLDER]
 
 Without a section all of them run, in about half an hour. Each writes its raw figures and pictures to
 `benchmarks/results`, whose README.md is then written anew; `--quick` shows in seconds that a section works, with figures
@@ -44,7 +44,7 @@ def main() -> None:
     """Measure, print and keep."""
     options = _options()
     console = Console()
-    results = RESULTS / "quick" if options.quick else RESULTS
+    results = options.results or (RESULTS / "quick" if options.quick else RESULTS)
     failed = []
     with tempfile.TemporaryDirectory(prefix="numberline-bench-") as folder:
         bench = Bench(Path(folder), console, options.rounds, options.seconds, options.quick, options.full)
@@ -77,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--full", action="store_true", help="the lengths of a release")
     parser.add_argument("--scale", type=float, default=1.0, help="of stock and books")
+    parser.add_argument("--results", type=Path, help="where to write, in place of benchmarks/results")
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}")
@@ -86,7 +87,7 @@ def _options() -> argparse.Namespace:
 
 
 def _kept(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: value for name, value in vars(options).items() if name != "sections"}
+    return {name: value for name, value in vars(options).items() if name not in {"sections", "results"}}
 
 
 def _machine() -> dict[str, Any]:

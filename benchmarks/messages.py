@@ -91,6 +91,11 @@ def search_messages(tokens: Sequence[str]) -> Iterable[bytes]:
     return (message("GetNewPhoneNumbers", SEARCH, bearer) for bearer in tokens)
 
 
+def list_messages(tokens: Sequence[str]) -> Iterable[bytes]:
+    """List the caller's first 20 numbers."""
+    return (message("GetPhoneNumbers", {"count": "20"}, bearer) for bearer in tokens)
+
+
 def crossing_messages(tokens: Sequence[str], count: int, first_prefix: int) -> Iterable[bytes]:
     """Buy two numbers of two blocks, every other time in the opposite order: locks taken as asked would cross."""
     bearers = itertools.cycle(tokens)

@@ -122,9 +122,11 @@ def drive(
         raise wrk.BadLoad(f"not only successes of {method}: {changed}")
     if any(count for (_, outcome), count in changed.items() if outcome != "ok"):
         raise wrk.BadLoad(f"failures: {changed}")
-    unread = good - found["answers"] + (connections if once else 0)
-    if not 0 <= unread <= 2 * connections:
+    unread = good - found["answers"]
+    if not 0 <= unread <= (0 if once else connections):
         raise wrk.BadLoad(f"wrk read {found['answers']} answers, the server counted {good}")
+    if once and good != messages.count:
+        raise wrk.BadLoad(f"{messages.count} messages were to be sent, the server counted {good}")
     found["cpu_us"] = 1e6 * used / good
     return found
 

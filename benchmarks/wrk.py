@@ -7,6 +7,7 @@ does not look into answers: whoever starts a load compares the server's own coun
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -33,12 +34,25 @@ def drive(
         *program,
         *("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", _TIMEOUT, "--latency"),
         *("-s", str(_SCRIPT), f"http://127.0.0.1:{port}/", "--"),
-        *(str(messages.path), str(0 if once else messages.first), "once" if once else "again"),
+        *(
+            str(messages.path),
+            str(0 if once else messages.first),
+            "once" if once else "again",
+            str(connections),
+        ),
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BadLoad(f"wrk: {done.stdout}{done.stderr}")
-    found: Measured = json.loads(done.stdout.splitlines()[-1])
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None, "it is a pipe"
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line == "answered\n":
+                process.send_signal(signal.SIGINT)
+    if process.returncode != 0:
+        raise BadLoad(f"wrk: {''.join(lines)}")
+    found: Measured = json.loads(lines[-1])
     if found["bad_status"] or found["broken"]:
         raise BadLoad(f"wrk: {found}")
     # The next load goes on where this one stopped, so that no server sees a token again soon.
