@@ -73,7 +73,7 @@ def draw(
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{short(count * step)}</text>')
     parts += [
         f'<text x="{at_x(x):.1f}" y="{HEIGHT - _BOTTOM + 20}" text-anchor="middle">{short(x)}</text>'
-        for x in sorted({point.x for points in curves.values() for point in points})
+        for x in _ticks(curves, logarithmic)
     ]
     ends = _apart([at_y(points[-1].y) for points in curves.values()])
     for place, (name, points) in enumerate(curves.items()):
@@ -87,7 +87,7 @@ def draw(
             for point in points
         ]
         parts.append(
-            f'<text class="name" x="{at_x(points[-1].x) + 10:.1f}" y="{ends[place] + 4:.1f}">{escape(name)}</text></g>'
+            f'<text class="name" x="{WIDTH - _RIGHT + 10}" y="{ends[place] + 4:.1f}">{escape(name)}</text></g>'
         )
     return "\n".join([*parts, "</svg>", ""])
 
@@ -103,6 +103,15 @@ def short(number: float) -> str:
 def _x_scaled(x: float, logarithmic: bool) -> float:
     # Zero has its place on the left of a logarithmic axis, as if it were one.
     return math.log10(max(x, 1)) if logarithmic else x
+
+
+def _ticks(curves: Mapping[str, Sequence[Point]], logarithmic: bool) -> Sequence[float]:
+    """The measured places on a logarithmic axis, round numbers on another."""
+    places = sorted({point.x for points in curves.values() for point in points})
+    if logarithmic:
+        return places
+    step = _nice_step(places[-1])
+    return [count * step for count in range(int(places[-1] / step) + 1)]
 
 
 def _nice_step(highest: float) -> float:
