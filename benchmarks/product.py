@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -74,7 +73,6 @@ def running(
         _wait_until_ready(process, port, ready, log)
         yield Server(port, process.pid)
     finally:
-        process.send_signal(signal.SIGINT)
         stop(process, within_seconds=15)
         leash.release()
 

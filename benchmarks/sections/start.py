@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import ssl
 import subprocess
@@ -86,7 +85,6 @@ def _start_and_attach(home: Path) -> Measured:
                 answer += secured.recv(65_536)
         took = time.perf_counter() - began_at
     finally:
-        process.send_signal(signal.SIGINT)
         stop(process, within_seconds=15)
         leash.release()
     assert b'"result":1' in answer, answer
