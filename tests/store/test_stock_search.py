@@ -144,6 +144,14 @@ async def test_millions_that_are_whole(store: Store, rng: random.Random) -> None
             assert await search(store, pattern, offset, 20) == reference.search(pattern, offset, 20), pattern
 
 
+async def test_short_numbers_of_several_lengths_are_counted_once(store: Store) -> None:
+    """A beginning stands for one run of prefixes per length, and the shortest lie in one million."""
+    blocks = [Block(1, prefix, 2, 0b11) for prefix in (1, 12, 123, 1234)]
+    await bring_in(store, blocks)
+    for pattern in ("1*", "12*", "1*1", "*"):
+        assert await search(store, pattern, 0, 20) == Reference(blocks).search(pattern, 0, 20), pattern
+
+
 async def test_an_empty_region_and_offers_that_are_none(store: Store) -> None:
     assert await search(store, "*", 0, 20) == ([], 0)
     assert await search(store, "1555*", 0, 20) == ([], 0)

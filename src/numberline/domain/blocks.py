@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - an exception in all but name
 from typing import Final
 
 import msgspec
@@ -92,25 +93,26 @@ def pack(free_map: int) -> bytes | None:
 
 
 def unpack(data: bytes | None) -> int:
-    """The map that `pack` gave `data` for; ValueError where it never gave that."""
+    """The map that `pack` gave `data` for; ValueError for most of what it never gave, see `is_packed`."""
     if data is None:
         return ALL_FREE
     if len(data) == MAP_BYTES:
         return int.from_bytes(data, "little")
     bits = 0
-    for edge in _edges(data):
-        bits ^= _BELOW[edge]
+    try:
+        for edge in _EDGES[len(data) // _EDGE_BYTES].unpack(data):
+            bits ^= _BELOW[edge]
+    except (IndexError, StructError) as error:
+        raise ValueError(f"a map is never kept as {data.hex()}") from error
     return bits
 
 
-def _edges(data: bytes) -> tuple[int, ...]:
-    count, is_odd = divmod(len(data), _EDGE_BYTES)
-    if is_odd or count > _EDGES_MAX:
-        raise ValueError(f"a map is never kept in {len(data)} bytes")
-    edges = _EDGES[count].unpack(data)
-    if edges and not all(low < high for low, high in zip((0, *edges), (*edges, BLOCK_SIZE + 1), strict=True)):
-        raise ValueError(f"the edges of a map rise from 1 to {BLOCK_SIZE}: {edges}")
-    return edges
+def is_packed(data: bytes | None) -> bool:
+    """Tell whether `pack` may have given `data`, now or when it kept every map as bits."""
+    try:
+        return data is None or len(data) == MAP_BYTES or pack(unpack(data)) == data
+    except ValueError:
+        return False
 
 
 def count_matching(data: bytes | None, free_count: int, endings: int) -> int:

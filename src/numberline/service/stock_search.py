@@ -55,32 +55,48 @@ class Search:
     async def _count(self) -> list[_Counted]:
         """The millions in which numbers may match, lowest first, and how many do in each."""
         counted: list[_Counted] = []
-        for prefixes in await self._prefix_runs():
-            for million, free, blocks, whole in await self._ask.sum_millions(self._offer_ids, prefixes):
-                found = self._in(million)
-                if found.count == MILLION:
-                    counted.append(_Counted(million, free, blocks, is_open=False))
-                elif whole == BLOCK_SIZE:
-                    counted.append(_Counted(million, found.count, blocks, is_open=False))
-                elif found.count:
-                    counted.append(_Counted(million, 0, blocks, is_open=True))
+        for million, free, blocks, whole in await self._sums():
+            found = self._in(million)
+            if found.count == MILLION:
+                counted.append(_Counted(million, free, blocks, is_open=False))
+            elif whole == BLOCK_SIZE:
+                counted.append(_Counted(million, found.count, blocks, is_open=False))
+            elif found.count:
+                counted.append(_Counted(million, 0, blocks, is_open=True))
         for piece in _pieces(counted):
             await self._look_into(piece)
         return counted
 
-    async def _prefix_runs(self) -> list[tuple[int, int]]:
-        """Between which prefixes to look: where the mask begins with digits, only the numbers that do too."""
+    async def _sums(self) -> list[tuple[int, int, int, int]]:
+        """What the store tells of each million; where the mask begins with digits, only of numbers that do too."""
         runs = self._mask.prefix_runs()
-        if len(runs) <= 1 or (ends := await self._ask.find_stock_ends(self._offer_ids)) is None:
-            return runs[:1]
-        return [(first, last) for first, last in runs if first <= ends[1] and last >= ends[0]]
+        if len(runs) == 1:
+            return await self._ask.sum_millions(self._offer_ids, runs[0])
+        # A beginning stands for as many runs as numbers may have lengths; stock has few of them.
+        ends = await self._ask.find_stock_ends(self._offer_ids)
+        sums: dict[int, tuple[int, int, int, int]] = {}
+        for first, last in runs:
+            if ends is None or first > ends[1] or last < ends[0]:
+                continue
+            for million, *found in await self._ask.sum_millions(self._offer_ids, (first, last)):
+                # The shortest numbers of several lengths share a million.
+                _, free, blocks, whole = sums.get(million, (million, 0, 0, 0))
+                sums[million] = (million, free + found[0], blocks + found[1], whole + found[2])
+        return [sums[million] for million in sorted(sums)]
 
     async def _look_into(self, piece: list[_Counted]) -> None:
-        by_million = {one.million: one for one in piece}
-        for prefix, _, free_count, data in await self._ask.all_kept(self._offer_ids, self._span(piece)):
-            # Between the millions of a piece may lie others, in which nothing matches.
-            if wanted := self._endings(prefix):
-                by_million[prefix // BLOCK_SIZE].count += count_matching(data, free_count, wanted)
+        counts = dict.fromkeys((one.million for one in piece), 0)
+        current, maps, count = -1, [0], 0
+        for prefix, free_count, data in await self._ask.all_kept(self._offer_ids, self._span(piece)):
+            million, thousand = divmod(prefix, BLOCK_SIZE)
+            if million != current:
+                counts[current] = count
+                current, maps, count = million, self._in(million).endings, counts.get(million, 0)
+            if wanted := maps[thousand]:
+                count += count_matching(data, free_count, wanted)
+        counts[current] = count
+        for one in piece:
+            one.count = counts[one.million]
 
     # Listing.
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.elements import ColumnElement
 
-from numberline.domain.blocks import unpack
+from numberline.domain.blocks import is_packed, unpack
 from numberline.domain.phone import BLOCK_SIZE, block_of, ending_of
 from numberline.store.contract import Connection, Row, Store
 from numberline.store.schema import (
@@ -418,12 +418,13 @@ def _check_thousand(
     together = 0
     for offer_id, prefix, stocked_count, free_count, free_map, is_open in rows:
         subject = f"block {prefix} of offer {offer_id}"
-        bits, rented = _read_map(free_map), taken.get((offer_id, prefix), [])
+        rented = taken.get((offer_id, prefix), [])
         counts["numbers stocked"] += stocked_count
         counts["numbers free"] += free_count
-        if bits is None:
+        if not is_packed(free_map):
             yield Finding("map can be read", subject, "its map is none that is ever kept")
             continue
+        bits = unpack(free_map)
         yield from _check_block(subject, bits, stocked_count, free_count, bool(is_open), rented)
         if together & bits:
             yield Finding("blocks are disjoint", subject, "another offer sells some of its numbers too")
@@ -432,14 +433,6 @@ def _check_thousand(
     for number in numbers:
         if together >> ending_of(number) & 1:
             yield Finding("sold is not free", f"number {number}", "it is rented and for sale at once")
-
-
-def _read_map(data: bytes | None) -> int | None:
-    """A block's map, or None where it cannot be read."""
-    try:
-        return unpack(data)
-    except ValueError:
-        return None
 
 
 def _check_block(

@@ -59,9 +59,13 @@ _MILLIONS = Statement(
     .where(_open)
     .group_by(_million)
 )
-_KEPT = select(block.c.prefix, block.c.offer_id, block.c.free_count, block.c.free_map).where(_open)
-_ALL_KEPT = Statement(_KEPT)
-_FIRST_KEPT = Statement(_KEPT.order_by(block.c.prefix).limit(bindparam("at_most", type_=BigInteger)))
+_ALL_KEPT = Statement(select(block.c.prefix, block.c.free_count, block.c.free_map).where(_open))
+_FIRST_KEPT = Statement(
+    select(block.c.prefix, block.c.offer_id, block.c.free_count, block.c.free_map)
+    .where(_open)
+    .order_by(block.c.prefix)
+    .limit(bindparam("at_most", type_=BigInteger))
+)
 
 
 def _end_of(offer_id: ColumnElement[int], end: ColumnElement[int]) -> ColumnElement[int]:
@@ -209,7 +213,7 @@ class StockQuestions(Questions):
         return [(million, free, blocks, whole) for million, (free, blocks, whole) in sorted(sums.items())]
 
     async def all_kept(self, offer_ids: Collection[int], prefixes: tuple[int, int]) -> list[Row]:
-        """Prefix, offer, free count and packed map of every block with stock between two prefixes, in no order."""
+        """Prefix, free count and packed map of every block with stock between two prefixes, in no order."""
         rows: list[Row] = []
         for offer_id in offer_ids:
             rows += await self.connection.fetch(_ALL_KEPT, _between(offer_id, prefixes))
@@ -218,7 +222,10 @@ class StockQuestions(Questions):
     async def first_kept(
         self, offer_ids: Collection[int], prefixes: tuple[int, int], at_most: int
     ) -> tuple[list[Row], int]:
-        """The first of the same, by prefix and offer, with about `at_most` blocks of each offer; and up to which prefix."""
+        """Prefix, offer, free count and packed map of the first blocks, in that order, and up to which prefix these go.
+
+        There are at most `at_most` of each offer, and of no thousand only some.
+        """
         rows, last = list[Row](), prefixes[1]
         for offer_id in offer_ids:
             values = {"at_most": at_most, **_between(offer_id, (prefixes[0], last))}

@@ -16,6 +16,7 @@ from numberline.domain.blocks import (
     Block,
     Mask,
     count_matching,
+    is_packed,
     numbers_in,
     pack,
     range_bits,
@@ -89,6 +90,7 @@ def test_a_number_of_another_block_cannot_be_taken() -> None:
 def test_packing_loses_nothing(bits: int) -> None:
     data = pack(bits)
     assert unpack(data) == bits
+    assert is_packed(data)
     assert (data is None) == (bits == ALL_FREE)
     edges = (bits ^ bits >> 1).bit_count()
     assert data is None or len(data) == min(2 * edges, MAP_BYTES)
@@ -108,6 +110,7 @@ def test_a_map_kept_as_bits_is_read_whatever_it_holds() -> None:
     """Stores that were filled before maps were kept as edges have only such."""
     assert unpack(b"\x01" + bytes(MAP_BYTES - 1)) == 1
     assert unpack(b"\xff" * MAP_BYTES) == ALL_FREE
+    assert is_packed(b"\xff" * MAP_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,12 @@ def test_a_map_kept_as_bits_is_read_whatever_it_holds() -> None:
         b"\x01\x00\x02",
     ],
 )
-def test_what_packing_never_gives_is_not_read(data: bytes) -> None:
+def test_what_packing_never_gives_is_known(data: bytes) -> None:
+    assert not is_packed(data)
+
+
+@pytest.mark.parametrize("data", [b"\x00", b"\xe9\x03", bytes(126), b"\x01\x00\x02"])
+def test_what_cannot_be_a_map_is_not_read(data: bytes) -> None:
     with pytest.raises(ValueError, match="a map"):
         unpack(data)
 
