@@ -78,8 +78,8 @@ async def keys_are_as_told(store: Store, world: DemoWorld) -> None:
     }
     assert set(world.keys) == set(roles)
     for name, file in world.keys.items():
-        found = await store.read(lambda ask, file=file: ask.find_caller(file.key_id, file.account_id))  # type: ignore[misc]
-        assert found is not None, name
+        claim = (file.key_id, file.account_id)
+        found = (await store.read(lambda ask, claim=claim: ask.find_callers({claim})))[claim]  # type: ignore[misc]
         signed = jwt.encode({"iss": name}, file.private_key, algorithm="RS256")
         assert jwt.decode(
             signed, found[0].public_key_pem, algorithms=["RS256"], options={"verify_iss": False}

@@ -1,5 +1,6 @@
-"""Reads that requests share: those that arrive while a read of the same is under way share the next one.
+"""Reads that requests share: those that arrive while a read is under way share the next one.
 
+`SharedReads` is for requests that want the same, `GatheredReads` for requests that want rows of one kind by their keys.
 Nothing is kept. A read answers only requests that arrived before it began, so that nobody is told what was true
 before they asked: a number bought a moment ago is gone from the next search, however many search at once.
 """
@@ -7,12 +8,13 @@ before they asked: a number bought a moment ago is gone from the next search, ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -66,3 +68,47 @@ async def _answer(waiting: _Waiting) -> None:
         raise
     else:
         waiting.answer.set_result(found)
+
+
+class GatheredReads(Generic[K, T]):
+    """At most one read under way, for all keys that were asked for before it began; belongs to one event loop."""
+
+    def __init__(self, read: Callable[[Collection[K]], Awaitable[Mapping[K, T]]]) -> None:
+        """`read` finds what there is of a set of keys."""
+        self._read: Final = read
+        self._waiting: list[tuple[K, asyncio.Future[T | None]]] = []
+        self._reader: asyncio.Task[None] | None = None
+
+    async def find(self, key: K) -> T | None:
+        """What a read that begins from now on finds under a key, or None; raises what that read raises."""
+        answer: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, answer))
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._serve(), name="gathered reads")
+        return await answer
+
+    async def _serve(self) -> None:
+        """Read for those who wait, again and again until nobody does."""
+        asked: list[tuple[K, asyncio.Future[T | None]]] = []
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting, []
+                await self._answer(asked)
+        finally:
+            # Only a loop that is being closed leaves somebody waiting.
+            self._reader = None
+            for _, answer in asked + self._waiting:
+                answer.cancel()
+            self._waiting.clear()
+
+    async def _answer(self, asked: list[tuple[K, asyncio.Future[T | None]]]) -> None:
+        try:
+            found = await self._read({key for key, _ in asked})
+        except Exception as error:  # noqa: BLE001 - it is theirs who wait
+            for _, answer in asked:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for key, answer in asked:
+            if not answer.done():
+                answer.set_result(found.get(key))

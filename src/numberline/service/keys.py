@@ -128,7 +128,7 @@ async def set_key_roles(store: Store, key_id: str, roles: Iterable[Role]) -> Non
     wanted = frozenset(roles)
 
     async def change(work: Transaction) -> None:
-        if await work.find_caller(key_id, 0) is None:
+        if not await work.find_callers({(key_id, 0)}):
             raise UnknownKey(key_id)
         await work.set_roles(key_id, wanted)
 

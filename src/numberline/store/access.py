@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.sql.selectable import FromClause
@@ -31,28 +31,33 @@ def identity_of(table: FromClause) -> tuple[Any, ...]:
     )
 
 
+# The key that signed, and the id of the account its bearer wants to act as.
+Claim = tuple[str, int]
+# The key, the account that owns it, and the account to act as where there is one.
+FoundCaller = tuple[AccessKey, Account, Account | None]
+
+_ROLES_BY_NAME: Final = {role.value: role for role in Role}
 _owner = account.alias("owner")
-_acting = account.alias("acting")
 
 _ACCOUNT_BY_ID = Statement(select(*identity_of(account)).where(account.c.id == bindparam("account_id")))
+_ACCOUNTS = Statement(select(*identity_of(account)).where(within(account.c.id, "account_ids")))
 _ACCOUNT_BY_NAME = Statement(select(*identity_of(account)).where(account.c.name == bindparam("name")))
 _ACCOUNT_BY_EMAIL = Statement(select(*identity_of(account)).where(account.c.email == bindparam("email")))
-# One row per role of the key, one with an absent role for a key that has none.
-_CALLER = Statement(
+# One row per role of a key, one with an absent role for a key that has none.
+_KEY_HOLDERS = Statement(
     select(
         access_key.c.id,
         access_key.c.account_id,
         access_key.c.public_key_pem,
         key_role.c.role,
         *identity_of(_owner),
-        *identity_of(_acting),
     )
     .select_from(
-        access_key.join(_owner, _owner.c.id == access_key.c.account_id)
-        .outerjoin(key_role, key_role.c.key_id == access_key.c.id)
-        .outerjoin(_acting, _acting.c.id == bindparam("acting_id"))
+        access_key.join(_owner, _owner.c.id == access_key.c.account_id).outerjoin(
+            key_role, key_role.c.key_id == access_key.c.id
+        )
     )
-    .where(access_key.c.id == bindparam("key_id"))
+    .where(within(access_key.c.id, "key_ids", of_text=True))
 )
 _KEYS = Statement(
     select(access_key.c.id, access_key.c.account_id, access_key.c.public_key_pem, access_key.c.description)
@@ -84,17 +89,25 @@ def to_account(row: Sequence[Any]) -> Account:
 class AccessQuestions(Questions):
     """Who is calling, and what keys there are."""
 
-    async def find_caller(
-        self, key_id: str, acting_id: int
-    ) -> tuple[AccessKey, Account, Account | None] | None:
-        """The key, the account that owns it, and the account it wants to act as; None for an unknown key."""
-        rows = await self.connection.fetch(_CALLER, {"key_id": key_id, "acting_id": acting_id})
-        if not rows:
-            return None
-        first = tuple(rows[0])
-        roles = frozenset(Role(row[3]) for row in rows if row[3] is not None)
-        key = AccessKey(first[0], first[1], bytes(first[2]), roles)
-        return key, to_account(first[4:11]), None if first[11] is None else to_account(first[11:18])
+    async def find_callers(self, asked: Collection[Claim]) -> dict[Claim, FoundCaller]:
+        """What claims of callers rest on, for many at once; a claim with an unknown key is left out."""
+        rows = await self.connection.fetch(_KEY_HOLDERS, {"key_ids": list({key_id for key_id, _ in asked})})
+        roles: dict[str, set[Role]] = {row[0]: set() for row in rows}
+        for row in rows:
+            if row[3] is not None:
+                roles[row[0]].add(_ROLES_BY_NAME[row[3]])
+        keys = {row[0]: AccessKey(row[0], row[1], bytes(row[2]), frozenset(roles[row[0]])) for row in rows}
+        accounts = {row[1]: to_account(tuple(row)[4:]) for row in rows}
+        # Nearly everybody acts as the account that owns the key.
+        missing = {acting_id for key_id, acting_id in asked if key_id in keys} - accounts.keys() - {0}
+        if missing:
+            found = await self.connection.fetch(_ACCOUNTS, {"account_ids": list(missing)})
+            accounts |= {row[0]: to_account(tuple(row)) for row in found}
+        return {
+            (key_id, acting_id): (key, accounts[key.account_id], accounts.get(acting_id))
+            for key_id, acting_id in asked
+            if (key := keys.get(key_id)) is not None
+        }
 
     async def find_account(self, account_id: int) -> Account | None:
         """The account of an id."""

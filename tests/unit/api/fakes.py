@@ -62,12 +62,14 @@ class FakeTransaction:
     def __init__(self, store: FakeStore) -> None:
         self.store = store
 
-    async def find_caller(self, key_id: str, acting_id: int) -> Any:
-        self.store.asked.append(key_id)
-        if key_id != KEY_ID:
-            return None
-        key = AccessKey(KEY_ID, 7, self.store.pem, self.store.roles)
-        return key, self.store.accounts[7], self.store.accounts.get(acting_id)
+    async def find_callers(self, claims: Collection[tuple[str, int]]) -> dict[tuple[str, int], Any]:
+        self.store.asked += [key_id for key_id, _ in claims]
+        key, accounts = AccessKey(KEY_ID, 7, self.store.pem, self.store.roles), self.store.accounts
+        return {
+            (key_id, acting_id): (key, accounts[7], accounts.get(acting_id))
+            for key_id, acting_id in claims
+            if key_id == KEY_ID
+        }
 
     async def find_account(self, account_id: int) -> Account | None:
         return self.store.accounts.get(account_id)

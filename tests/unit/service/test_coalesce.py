@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from itertools import count
 
 import pytest
 
-from numberline.service.coalesce import SharedReads
+from numberline.service.coalesce import GatheredReads, SharedReads
 
 
 class Source:
@@ -155,3 +156,66 @@ async def test_nothing_is_kept_of_keys_that_nobody_asks_for(shared: SharedReads,
         await shared.read(key, source.read)
     await settle()
     assert (shared._waiting, shared._under_way) == ({}, {})
+
+
+class Shelf:
+    """Something to read by keys, which keeps what it was asked; reads wait at a gate."""
+
+    def __init__(self) -> None:
+        self.values = {"a": 1, "b": 2}
+        self.asked: list[set[str]] = []
+        self.gate = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def read(self, keys: Collection[str]) -> dict[str, int]:
+        self.asked.append(set(keys))
+        seen = dict(self.values)
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        return seen
+
+
+async def test_keys_asked_for_in_one_moment_are_read_together() -> None:
+    shelf = Shelf()
+    gathered = GatheredReads(shelf.read)
+    asking = [asyncio.ensure_future(gathered.find(key)) for key in ("a", "b", "a", "unknown")]
+    shelf.gate.set()
+    assert await asyncio.gather(*asking) == [1, 2, 1, None]
+    assert shelf.asked == [{"a", "b", "unknown"}]
+
+
+async def test_a_key_is_never_answered_by_a_read_that_began_before() -> None:
+    shelf = Shelf()
+    gathered = GatheredReads(shelf.read)
+    first = asyncio.ensure_future(gathered.find("a"))
+    await settle()
+    shelf.values["a"] = 5
+    second = asyncio.ensure_future(gathered.find("a"))
+    await settle()
+    shelf.gate.set()
+    assert (await first, await second) == (1, 5)
+    assert shelf.asked == [{"a"}, {"a"}]
+
+
+async def test_a_failed_read_is_told_to_all_who_asked_and_forgotten() -> None:
+    shelf = Shelf()
+    shelf.failure = OSError("gone")
+    shelf.gate.set()
+    gathered = GatheredReads(shelf.read)
+    told = await asyncio.gather(gathered.find("a"), gathered.find("b"), return_exceptions=True)
+    assert [str(each) for each in told] == ["gone", "gone"]
+    shelf.failure = None
+    assert await gathered.find("b") == 2
+
+
+async def test_who_goes_away_leaves_those_who_asked_with_them() -> None:
+    shelf = Shelf()
+    gathered = GatheredReads(shelf.read)
+    leaving, staying = (asyncio.ensure_future(gathered.find(key)) for key in ("a", "a"))
+    await settle()
+    leaving.cancel()
+    await settle()
+    shelf.gate.set()
+    assert await staying == 1
+    assert leaving.cancelled()
