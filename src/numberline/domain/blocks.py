@@ -172,10 +172,10 @@ class Mask:
     def prefix_runs(self) -> list[tuple[int, int]]:
         """The runs of prefixes, both ends included, outside which no number matches: those of the literal head."""
         head, star, _ = self.pattern.partition("*")
+        if head.startswith("0") or len(self.pattern) - self.pattern.count("*") > NUMBER_DIGITS_MAX:
+            return []
         if not head:
             return [(0, 10 ** (NUMBER_DIGITS_MAX - ENDING_DIGITS) - 1)]
-        if head.startswith("0"):
-            return []
         lengths = range(len(head), NUMBER_DIGITS_MAX + 1) if star else [len(head)]
         return [
             (int(head) * 10**more // BLOCK_SIZE, ((int(head) + 1) * 10**more - 1) // BLOCK_SIZE)
