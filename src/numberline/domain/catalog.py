@@ -144,6 +144,9 @@ class Catalog:
         self._prices = {
             (price.country, price.category, price.region_id, price.tier): price for price in rows.prices
         }
+        # What was worked out once holds as long as the snapshot does.
+        self._rule_of: dict[int, Rule] = {}
+        self._price_of: dict[tuple[int, str], Price | None] = {}
         self._offers_of: dict[int, list[Offer]] = {}
         for offer in sorted(rows.offers, key=self._offer_rank):
             self._offers_of.setdefault(offer.region_id, []).append(offer)
@@ -205,10 +208,11 @@ class Catalog:
 
     def rule(self, region: Region) -> Rule:
         """The most specific rule for a region."""
-        for key in _specific_first(region):
-            if (found := self._rules.get(key)) is not None:
-                return found
-        return DEFAULT_RULE
+        known = self._rule_of.get(region.id)
+        if known is None:
+            found = (self._rules.get(key) for key in _specific_first(region))
+            known = self._rule_of[region.id] = next(filter(None, found), DEFAULT_RULE)
+        return known
 
     def position_rule(self, country: str, category: str) -> Rule:
         """The most specific rule for a whole category of a country."""
@@ -219,10 +223,11 @@ class Catalog:
 
     def price(self, region: Region, tier: str = "") -> Price | None:
         """The most specific list price of a tier in a region, or None."""
-        for key in _specific_first(region):
-            if (found := self._prices.get((*key, tier))) is not None:
-                return found
-        return None
+        place = region.id, tier
+        if place not in self._price_of:
+            found = (self._prices.get((*key, tier)) for key in _specific_first(region))
+            self._price_of[place] = next(filter(None, found), None)
+        return self._price_of[place]
 
     def offers_of(self, region_id: int) -> list[Offer]:
         """The offers of a region, cheapest first."""

@@ -101,8 +101,13 @@ def apply(wallet: Wallet, postings: tuple[Posting, ...]) -> None:
 
     Checked on both sides, in production too: the group sums to zero, and the wallet stays within its limit.
     """
-    assert sum(posting.amount_micros for posting in postings) == 0, "a movement sums to zero"
-    wallet.funds_micros += sum(posting.amount_micros for posting in postings if posting.book == "funds")
-    wallet.held_micros += sum(posting.amount_micros for posting in postings if posting.book == "held")
+    total = 0
+    for posting in postings:
+        total += posting.amount_micros
+        if posting.book == "funds":
+            wallet.funds_micros += posting.amount_micros
+        elif posting.book == "held":
+            wallet.held_micros += posting.amount_micros
+    assert total == 0, "a movement sums to zero"
     assert wallet.available_micros >= 0, "no overdraft beyond the credit limit"
     assert wallet.held_micros >= 0, "no more is released than was held"
