@@ -11,7 +11,8 @@ that, for it runs when parsing is over. So:
 * what the parser refuses by itself (bare line feeds, folded headers, NUL, blanks before the colon,
   contradictory lengths) is pinned by tests and not looked for twice.
 
-The usual request arrives in one block, and for it no timer is ever made.
+The usual request arrives in one block, and for it no timer is ever made. One to the API goes to its door without the
+detour over ASGI (see ``api_door``).
 """
 
 import asyncio
@@ -22,13 +23,15 @@ import re
 import socket
 import sys
 import termios
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from numberline.domain import limits
 from numberline.doors.http import telemetry
+from numberline.doors.http.api_door import TELLING_HEADERS, ApiDoor, Split, Turn, is_api_path
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,8 @@ _IDLE, _HEAD, _BODY = range(3)
 
 _SLASH = ord("/")
 _HOST = re.compile(rb"[0-9A-Za-z._~%\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
+# The headers that somebody looks at before the application does.
+_TELLING = TELLING_HEADERS | {b"host", b"content-length", b"transfer-encoding", b"expect"}
 
 
 class Refused(Exception):
@@ -63,6 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "_began_at",
         "_body",
         "_deadline",
+        "_door",
         "_drain",
         "_good_host",
         "_head_count",
@@ -74,6 +79,8 @@ class GuardedProtocol(HttpToolsProtocol):
         "_stopping",
         "_swallowed",
         "_taken_bytes",
+        "_telling",
+        "_version",
     )
 
     head_seconds = limits.REQUEST_HEAD_SECONDS
@@ -93,7 +100,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._good_host: bytes | None = None  # the last one that passed; a client says the same each time
         self._began_at = 0.0  # loop time of its first byte, known once it has a deadline
         self._head_count = 0  # headers before the body, so that trailers show
+        self._telling: list[tuple[bytes, bytes]] = []
+        self._version = "1.1"
         self._body = bytearray()
+        self._door = self._find_door()
         self._refusal: Refused | None = None
         self._swallowed = 0
         self._taken_bytes = 0
@@ -101,6 +111,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._drain: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
+
+    def _find_door(self) -> ApiDoor | None:
+        """The door that API requests may be handed to directly: none if uvicorn would do anything else for them."""
+        app: object = self.app
+        is_plain = self.limit_concurrency is None and not self.config.access_log and not self.root_path
+        return app.api if is_plain and isinstance(app, Split) else None
 
     # The connection.
 
@@ -163,9 +179,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start a request; a pipelined one may begin in the middle of a block."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._telling = []
         self._phase = _HEAD
-        self._body = bytearray()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header, and apart from the others one that matters here."""
+        header = name.lower(), value
+        self.headers.append(header)
+        if header[0] in _TELLING:
+            self._telling.append(header)
 
     def on_headers_complete(self) -> None:
         """Judge the head. The application is not called yet: that waits for the body."""
@@ -198,9 +223,45 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _IDLE
         self._received = 0
         self._is_block_its_own = False
+        body, self._body = self._body, bytearray()
+        if self._door is not None:
+            target, _, query = self.url.partition(b"?")
+            path = target.decode("ascii")
+            if "%" in path:
+                path = unquote(path)
+            if is_api_path(path):
+                self._begin_turn(self._door, path, query, body)
+                return
+        self._begin_cycle(body)
+
+    def _begin_turn(self, door: ApiDoor, path: str, query: bytes, body: bytearray) -> None:
+        """Start the answer to a request of the API, or put it behind those still owed."""
+        is_free = self._is_nothing_owed()
+        turn = Turn(
+            self,
+            method=self.parser.get_method().decode("ascii"),
+            path=path,
+            query=query,
+            headers=self._telling,
+            body=bytes(body),
+            keep_alive=self._version != "1.0" and not self._stopping and self.parser.should_keep_alive(),
+        )
+        self.cycle = cycle = cast("Any", turn)
+        if is_free:
+            self._start_asgi_task(cycle, cast("Any", door))
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, cast("Any", door)))
+
+    def _begin_cycle(self, body: bytearray) -> None:
+        """Start or queue any other request as uvicorn does."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()  # makes the scope
+        self.url, self.headers = url, headers
+        self.scope["headers"] = headers
         super().on_headers_complete()
         cycle = self.cycle
-        cycle.body = self._body
+        cycle.body = body
         cycle.more_body = False
         cycle.message_event.set()
         if self._stopping:
@@ -252,9 +313,7 @@ class GuardedProtocol(HttpToolsProtocol):
         is_small = self._is_block_its_own and self._received <= limits.REQUEST_HEAD_BYTES
         self._check_sizes(0 if is_small else self._head_bytes())
         hosts = codings = lengths = 0
-        for name, value in self.headers:
-            if name not in _FRAMING:
-                continue
+        for name, value in self._telling:
             if name == b"host":
                 hosts += 1
                 self._check_host(value)
@@ -263,11 +322,13 @@ class GuardedProtocol(HttpToolsProtocol):
                 # The parser took digits only; int() would take offence at thousands of leading zeros.
                 if len(value) > 20 or int(value) > limits.REQUEST_BODY_BYTES:
                     raise Refused(413, _BODY_TOO_LARGE)
-            else:
+            elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked":
                     raise Refused(400, "The only transfer encoding accepted is chunked.")
-        version = self.parser.get_http_version()
+            elif name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        self._version = version = self.parser.get_http_version()
         if version != "1.1" and (version != "1.0" or codings):
             raise Refused(400, "Requests are HTTP/1.1, or HTTP/1.0 without a transfer encoding.")
         if hosts != 1 and (hosts or version == "1.1"):
@@ -341,6 +402,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal = refusal.with_traceback(None)  # its frames would hold what was refused
         self._body = bytearray()
         self.headers = []
+        self._telling = []
         self._cancel_deadline()
         if self._is_nothing_owed():
             self._send_refusal(refusal)
