@@ -5,12 +5,14 @@ Secrets are masked in one place, the last step before a line is written, for our
 library's.
 """
 
+import asyncio
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 from prometheus_client import (
@@ -29,10 +31,22 @@ MASK = "***"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+
+class _Seconds(Histogram):
+    """A histogram that takes many observations at once."""
+
+    def add(self, counts: Sequence[int], sum_seconds: float) -> None:
+        """Add observations by the bucket they belong to, the last one being for all that is longer."""
+        self._sum.inc(sum_seconds)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
 _REQUESTS = Counter(
     "numberline_requests", "Requests answered, by API method and outcome.", ("method", "outcome")
 )
-_REQUEST_SECONDS = Histogram(
+_REQUEST_SECONDS = _Seconds(
     "numberline_request_seconds", "Seconds to answer, by API method.", ("method",), buckets=_SECONDS
 )
 _REFUSALS = Counter(
@@ -48,28 +62,89 @@ _WAIT_SECONDS = Histogram(
 )
 _ATTACHED = Counter("numberline_attached_numbers", "Numbers attached.")
 
+# Whether other processes show what this one counts. The library decides by the same variable at the same time.
+_IS_SHARED: Final = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+
+
+class _Tally:
+    """Requests of one method and outcome that the metrics do not show yet.
+
+    Counting is cheap here and dear in the library, above all where it counts into a file.
+    """
+
+    __slots__ = ("_requests", "_seconds", "counts", "is_waiting", "sum_seconds")
+
+    def __init__(self, name: str, error_code: int | None) -> None:
+        self._requests = _REQUESTS.labels(name, "ok" if error_code is None else str(error_code))
+        self._seconds = _REQUEST_SECONDS.labels(name)
+        self._empty()
+
+    def _empty(self) -> None:
+        self.counts = [0] * (len(_SECONDS) + 1)
+        self.sum_seconds = 0.0
+        self.is_waiting = False
+
+    def hand_over(self) -> None:
+        counts, sum_seconds = self.counts, self.sum_seconds
+        self._empty()
+        self._requests.inc(sum(counts))
+        self._seconds.add(counts, sum_seconds)
+
+
 _known_methods: frozenset[str] = frozenset()
-_request_series: dict[tuple[str, int | None], tuple[Counter, Histogram]] = {}
+_tallies: dict[tuple[str, int | None], _Tally] = {}
+_waiting: list[_Tally] = []
+_handing_over: asyncio.AbstractEventLoop | None = None  # the loop that is going to
 
 
 def know_methods(names: Iterable[str]) -> None:
     """Declare the API method names that may become label values; any other name counts as ``unknown``."""
     global _known_methods
+    _hand_over()
     _known_methods = frozenset(names)
-    _request_series.clear()
+    _tallies.clear()
 
 
 def count_request(method: str, error_code: int | None, seconds: float) -> None:
-    """Count one answered request. ``error_code`` is the wire code of the error table, None for success."""
-    name = method if method in _known_methods else UNKNOWN_METHOD
-    # Looking a series up by its labels costs more than counting in it.
-    series = _request_series.get((name, error_code))
-    if series is None:
-        outcome = "ok" if error_code is None else str(error_code)
-        series = _REQUESTS.labels(name, outcome), _REQUEST_SECONDS.labels(name)
-        _request_series[name, error_code] = series
-    series[0].inc()
-    series[1].observe(seconds)
+    """Count one answered request. ``error_code`` is the wire code of the error table, None for success.
+
+    The page of this process shows it at once; that of another process when the event loop has gone round.
+    """
+    tally = _tallies.get((method, error_code)) or _find_tally(method, error_code)
+    tally.counts[bisect_left(_SECONDS, seconds)] += 1
+    tally.sum_seconds += seconds
+    if not tally.is_waiting:
+        tally.is_waiting = True
+        _waiting.append(tally)
+        if _IS_SHARED:
+            _hand_over_soon()
+
+
+def _find_tally(method: str, error_code: int | None) -> _Tally:
+    key = method if method in _known_methods else UNKNOWN_METHOD, error_code
+    tally = _tallies.get(key)
+    if tally is None:
+        tally = _tallies[key] = _Tally(*key)
+    return tally
+
+
+def _hand_over_soon() -> None:
+    global _handing_over
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        _hand_over()
+        return
+    if _handing_over is not loop:
+        _handing_over = loop
+        loop.call_soon(_hand_over)
+
+
+def _hand_over() -> None:
+    global _handing_over
+    _handing_over = None
+    while _waiting:
+        _waiting.pop().hand_over()
 
 
 def count_refusal(status: int) -> None:
@@ -94,6 +169,7 @@ def render_metrics() -> tuple[bytes, str]:
 
     With several processes (``PROMETHEUS_MULTIPROC_DIR`` is set) any of them renders the sum of all.
     """
+    _hand_over()
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()

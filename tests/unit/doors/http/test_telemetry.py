@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from numberline.doors.http import telemetry
 
@@ -66,6 +68,46 @@ def test_callers_cannot_make_labels() -> None:
         telemetry.count_request(f"Made{number}Up", 103, 0.001)
     assert value_of(unknown) == before + 500
     assert "Made" not in page()
+
+
+def test_seconds_fall_into_the_buckets_of_the_library() -> None:
+    telemetry.know_methods(["Timed"])
+    alone = Histogram("alone", "As the library counts.", buckets=telemetry._SECONDS, registry=None)
+    for seconds in (0.0, 0.0009, 0.001, 0.0010001, 0.07, 1, 10, 10.5, 1e9):
+        telemetry.count_request("Timed", None, seconds)
+        alone.observe(seconds)
+        page()
+    telemetry.know_methods(["Timed", "Other"])
+    telemetry.count_request("Timed", 127, 0.003)
+    alone.observe(0.003)
+    for sample in next(iter(alone.collect())).samples:
+        if sample.name.endswith("_created"):
+            continue
+        bucket = f'le="{sample.labels["le"]}",' if "le" in sample.labels else ""
+        series = f'numberline_request_seconds{sample.name.removeprefix("alone")}{{{bucket}method="Timed"}}'
+        assert value_of(series) == sample.value, series
+
+
+def test_counts_reach_other_processes_without_being_asked(tmp_path: Path) -> None:
+    count = (
+        "import asyncio, os; from numberline.doors.http import telemetry as t; t.know_methods(['A'])\n"
+        "async def work():\n"
+        "    for _ in range(3): t.count_request('A', None, 0.1); t.count_request('B', 103, 0.1)\n"
+        "    await asyncio.sleep(0.01)\n"
+        "asyncio.run(work()); asyncio.run(work()); os._exit(0)"
+    )
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    subprocess.run([sys.executable, "-c", count], env=environment, check=True)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(tmp_path))  # type: ignore[no-untyped-call]
+    shown = generate_latest(registry).decode()
+    assert 'numberline_requests_total{method="A",outcome="ok"} 6.0' in shown
+    assert 'numberline_requests_total{method="unknown",outcome="103"} 6.0' in shown
+    assert 'numberline_request_seconds_count{method="A"} 6.0' in shown
 
 
 def test_the_desk_and_the_guard_are_counted() -> None:
