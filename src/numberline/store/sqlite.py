@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar, cast
 
@@ -29,14 +30,26 @@ from numberline.store.errors import (
 )
 from numberline.store.questions import RESERVE_IDS
 from numberline.store.schema import metadata
-from numberline.store.statements import Engine, Statement
+from numberline.store.statements import Engine, RowChange, Statement
 from numberline.store.transaction import Transaction
 
 T = TypeVar("T")
 
 BUSY_SECONDS: Final = 10
 READER_COUNT: Final = 2
+ROWS_AT_ONCE_MAX: Final = 64
+STATEMENTS_KEPT: Final = 512
 _SYNCHRONOUS_FULL: Final = 2
+
+
+@lru_cache(maxsize=512)
+def _values_text(change: RowChange, count: int) -> str:
+    return change.values_text(count)
+
+
+def _rows_at_once(left: int) -> int:
+    """The largest power of two, up to a limit, so that few different statements have to be kept prepared."""
+    return 1 << min(left.bit_length() - 1, ROWS_AT_ONCE_MAX.bit_length() - 1)
 
 
 class SqliteConnection:
@@ -56,9 +69,17 @@ class SqliteConnection:
         self._run(statement, values)
 
     async def write_rows(self, *changes: Changes) -> None:
-        """Make changes once per row of each."""
+        """Make changes once per row of each, many rows in one statement.
+
+        Each statement that runs lets another thread have the interpreter, and waits to get it back.
+        """
         for change, rows in changes:
-            self._connection.executemany(change.row_text, map(change.arguments, rows))
+            start = 0
+            while start < len(rows):
+                size = _rows_at_once(len(rows) - start)
+                values = [value for row in rows[start : start + size] for value in change.arguments(row)]
+                self._connection.execute(_values_text(change, size), values)
+                start += size
 
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
         """Ids from the counter, inside this transaction: a rollback gives them back."""
@@ -226,7 +247,13 @@ class _Waiting:
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a store's file with the settings its promises rest on."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS_KEPT,
+    )
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

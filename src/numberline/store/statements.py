@@ -90,7 +90,7 @@ def _within_sqlite(element: within, compiler: Any, **options: Any) -> str:
 class RowChange:
     """A change made once per row of values, which are given by column name.
 
-    SQLite runs it row by row; to PostgreSQL all rows travel as one array per column, in one statement.
+    To PostgreSQL all rows travel as one array per column, in one statement; SQLite takes some rows at a time.
     """
 
     def __init__(self, table: Table, columns: tuple[str, ...], row_text: str, set_text: str) -> None:
@@ -111,6 +111,14 @@ class RowChange:
     def _types(self) -> tuple[str, ...]:
         types = (self._table.c[name].type for name in self.columns)
         return tuple(str(kind.compile(dialect=_dialect("postgres"))) for kind in types)
+
+    def values_text(self, count: int) -> str:
+        """The SQL for SQLite that makes the change for `count` rows, whose values follow each other."""
+        if count == 1:
+            return self.row_text
+        rows = ", ".join([f"({', '.join('?' * len(self.columns))})"] * count)
+        named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(self.columns, 1))
+        return self._set_text.format(rows=f"(SELECT {named} FROM (VALUES {rows})) AS v")  # noqa: S608 - names of the schema
 
     def set_text(self, first: int = 1) -> str:
         """The SQL for PostgreSQL, its parameters numbered from `first`."""
