@@ -104,6 +104,39 @@ DAMAGES: Final = {
         "UPDATE posting SET rental_id = 99999 WHERE book = 'sales' AND purpose = 'setup'",
         "posting names a rental",
     ),
+    "a rental belongs to nobody": _damage(
+        "UPDATE rental SET account_id = 99999 WHERE account_id = 1001",
+        "rental has its account",
+        "wallet counts rentals",
+        "charge belongs to the renter",
+        "the renter pays",
+    ),
+    "a rental is of no offer": _damage(
+        "UPDATE rental SET offer_id = 99999, detached_at = 1 WHERE account_id = 1001",
+        "rental has its offer",
+        "wallet counts rentals",
+        "stock adds up",
+    ),
+    "a movement is nobody's": _damage(
+        "UPDATE movement SET account_id = 99999 WHERE id = 1",
+        "movement has its account",
+        "wallet equals postings",
+    ),
+    "postings are of no movement": _damage(
+        "UPDATE posting SET movement_id = 99999 WHERE movement_id = 1",
+        "posting has its movement",
+        "wallet equals postings",
+    ),
+    "a charge is for a rental nobody has": _damage(
+        "INSERT INTO charge VALUES (99999, '2026-02-01', 1000, 0, 0, 'posted')",
+        "charge has its rental",
+    ),
+    "a charge is nobody's": _damage(
+        "UPDATE charge SET account_id = 99999 WHERE status = 'posted'", "charge belongs to the renter"
+    ),
+    "an answer was given to nobody": _damage(
+        "UPDATE idempotency SET account_id = 99999", "answer has its effect"
+    ),
     "an answer was given without an effect": _damage(
         "UPDATE idempotency SET movement_id = movement_id + 100000", "answer has its effect"
     ),

@@ -193,14 +193,7 @@ REFERENCES: Final = {
     "fk_key_role_access_key": "INSERT INTO key_role VALUES ('nobody', 'Owner')",
     "fk_verification_account": "INSERT INTO verification VALUES (99999, 'RU', 'VERIFIED', NULL)",
     "fk_regulation_address_account": "UPDATE regulation_address SET account_id = 99999",
-    "fk_rental_account": "UPDATE rental SET account_id = 99999",
-    "fk_rental_offer": "UPDATE rental SET offer_id = 99999",
     "fk_rental_address": "UPDATE rental SET regulation_address_id = 99999",
-    "fk_movement_account": "UPDATE movement SET account_id = 99999",
-    "fk_posting_movement": "UPDATE posting SET movement_id = 99999 WHERE position = 0 AND movement_id = 1",
-    "fk_charge_rental": "UPDATE charge SET rental_id = 99999",
-    "fk_charge_account": "UPDATE charge SET account_id = 99999",
-    "fk_idempotency_account": "UPDATE idempotency SET account_id = 99999",
     "fk_wallet_account": "UPDATE wallet SET account_id = 99999 WHERE account_id = 1000",
 }
 

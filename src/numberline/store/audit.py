@@ -15,7 +15,9 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    Column,
     PrimaryKeyConstraint,
+    Table,
     UniqueConstraint,
     and_,
     bindparam,
@@ -177,7 +179,30 @@ _charged_by_rental = (
 
 _other = charge.alias("other")
 
+
+def _parentless(
+    name: str, subject: str, child: Column[Any], parent: Table, shown: Column[Any] | None = None
+) -> _Check:
+    """Rows whose `child` column names no row of `parent`, a reference that the engines are not told of."""
+    return _Check(
+        name,
+        subject,
+        f"its {parent.name} {{1}} does not exist",
+        select(child.table.c.id if shown is None else shown, child)
+        .select_from(child.table.outerjoin(parent, parent.c.id == child))
+        .where(parent.c.id.is_(None)),
+    )
+
+
 _CHECKS: Final = (
+    _parentless("rental has its account", "rental {0}", rental.c.account_id, account),
+    _parentless("rental has its offer", "rental {0}", rental.c.offer_id, offer),
+    _parentless("movement has its account", "movement {0}", movement.c.account_id, account),
+    _parentless(
+        "posting has its movement", "posting {0}", posting.c.movement_id, movement, posting.c.position
+    ),
+    # That its account is the renter's is checked below, as is that an answer's account is its movement's.
+    _parentless("charge has its rental", "charge of {0}", charge.c.rental_id, rental, charge.c.period_on),
     _Check(
         "movement balances",
         "movement {0}",
