@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -233,11 +233,11 @@ class Turn:
     async def run_asgi(self, door: ApiDoor) -> None:
         """Answer the request; the name is uvicorn's, for what its task runs."""
         protocol = self._protocol
-        if protocol is None or self.disconnected:
-            self._protocol = None
-            return  # the client left before its turn came
-        protocol.flow.resume_reading()
+        assert protocol is not None, "a turn comes once"
         try:
+            if self.disconnected:
+                return  # the client left before its turn came
+            protocol.flow.resume_reading()
             answer = await door.answer(self._method, self._path, self._query, self._headers, self._body)
             if protocol.flow.write_paused and not self.disconnected:
                 await protocol.flow.drain()
@@ -251,6 +251,8 @@ class Turn:
             # The connection keeps its last turn, and needs no more of it.
             self._protocol = None
             self._headers, self._body = (), b""
+            # At once: a callback of the task, which is uvicorn's way, would be one more round of the loop.
+            protocol.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _send(self, protocol: HttpToolsProtocol, head: bytes, body: bytes) -> None:
         self.response_complete = True

@@ -71,6 +71,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "_drain",
         "_good_host",
         "_head_count",
+        "_idle_since",
         "_is_block_its_own",
         "_linger",
         "_phase",
@@ -108,6 +109,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._swallowed = 0
         self._taken_bytes = 0
         self._stopping = False
+        self._idle_since = 0.0  # loop time of the last answer
         self._deadline: asyncio.TimerHandle | None = None
         self._drain: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -115,7 +117,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def _find_door(self) -> ApiDoor | None:
         """The door that API requests may be handed to directly: none if uvicorn would do anything else for them."""
         app: object = self.app
-        is_plain = self.limit_concurrency is None and not self.config.access_log and not self.root_path
+        config = self.config
+        is_special = config.access_log or config.root_path or config.reset_contextvars
+        is_plain = config.limit_concurrency is None and not is_special
         return app.api if is_plain and isinstance(app, Split) else None
 
     # The connection.
@@ -140,7 +144,6 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             self._swallow(len(data))
             return
-        self._unset_keepalive_if_required()
         if self._phase == _IDLE:
             # Not left to the parser: blank lines ahead of a request start no message, yet are not free.
             self._phase = _HEAD
@@ -246,12 +249,12 @@ class GuardedProtocol(HttpToolsProtocol):
             body=bytes(body),
             keep_alive=self._version != "1.0" and not self._stopping and self.parser.should_keep_alive(),
         )
-        self.cycle = cycle = cast("Any", turn)
+        self.cycle = cast("Any", turn)
         if is_free:
-            self._start_asgi_task(cycle, cast("Any", door))
+            self._start_asgi_task(turn, door)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, cast("Any", door)))
+            self.pipeline.appendleft((self.cycle, cast("Any", door)))
 
     def _begin_cycle(self, body: bytearray) -> None:
         """Start or queue any other request as uvicorn does."""
@@ -269,18 +272,38 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with what waits on this connection: the next request, a refusal, or the close."""
-        was_paused = self.flow.read_paused
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._see_off()
-        elif self.pipeline:
-            self.flow.pause_reading()  # uvicorn reads on after each answer: the queue would grow without end
-        elif self._refusal is not None and self._is_nothing_owed():
-            self._send_refusal(self._refusal)
+            return
+        was_paused = self.flow.read_paused
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        if self.pipeline:
+            self.flow.pause_reading()  # or the queue would grow without end
+        elif self._refusal is not None:
+            if self._is_nothing_owed():
+                self._send_refusal(self._refusal)
         elif self._phase != _IDLE:
-            self._unset_keepalive_if_required()  # not idle: the next request is half here
             if was_paused:
-                self._restart_deadline()
+                self._restart_deadline()  # the next request is half here
+        elif self._is_nothing_owed():
+            self._stay_open()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if isinstance(cycle, Turn):
+            self.tasks.add(self.loop.create_task(cycle.run_asgi(app)))  # the turn takes it out again
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _stay_open(self) -> None:
+        """Wait for another request. The timer of the last wait is left running: it looks at the time itself."""
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     # Reading.
 
@@ -437,8 +460,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._drain = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, even if its last answer was never read."""
-        self._close()
+        """Close a connection that has been idle for long enough, even if its last answer was never read."""
+        self.timeout_keep_alive_task = None
+        if self._phase != _IDLE or self._refusal is not None or not self._is_nothing_owed():
+            return
+        left_seconds = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_seconds > 0 and not self._stopping:
+            self.timeout_keep_alive_task = self.loop.call_later(left_seconds, self.timeout_keep_alive_handler)
+        else:
+            self._close()
 
     def _close(self) -> None:
         if not self.transport.is_closing():
