@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime
+from typing import Final
 
 import msgspec
 from sqlalchemy import bindparam, func, select, update
@@ -20,6 +21,7 @@ from numberline.store.contract import Row
 from numberline.store.questions import Questions, day
 from numberline.store.schema import (
     account,
+    catalog_revision,
     movement,
     posting,
     regulation_address,
@@ -56,6 +58,10 @@ _BUYERS = (
     .order_by(account.c.id)
 )
 _READ_BUYERS = Statement(_BUYERS)
+_READ_BUYERS_AND_REVISION = Statement(
+    _BUYERS.add_columns(select(catalog_revision.c.revision).scalar_subquery())
+)
+_REVISION_AT: Final = len(_BUYERS.selected_columns)
 _LOCK_WALLETS = Statement(
     select(wallet.c.account_id)
     .where(within(wallet.c.account_id, "account_ids"))
@@ -111,6 +117,15 @@ class AccountQuestions(Questions):
         await self.connection.fetch(_LOCK_WALLETS, ids)
         return await self._buyers(await self.connection.fetch(_READ_BUYERS, ids), verifications)
 
+    async def lock_buyers_and_revision(
+        self, account_ids: Collection[int], *, verifications: bool
+    ) -> tuple[dict[int, Buyer], int | None]:
+        """The same, with the catalogue's revision as it is once the locks are held; None when there is no buyer."""
+        ids = {"account_ids": sorted(account_ids)}
+        await self.connection.fetch(_LOCK_WALLETS, ids)
+        rows = await self.connection.fetch(_READ_BUYERS_AND_REVISION, ids)
+        return await self._buyers(rows, verifications), rows[0][_REVISION_AT] if rows else None
+
     async def find_buyer(self, account_id: int) -> Buyer | None:
         """The same of one account without locking, for reading only."""
         rows = await self.connection.fetch(_READ_BUYERS, {"account_ids": [account_id]})
@@ -118,7 +133,8 @@ class AccountQuestions(Questions):
 
     async def _buyers(self, rows: Collection[Row], verifications: bool) -> dict[int, Buyer]:
         buyers = {
-            row[0]: Buyer(to_account(tuple(row)[:7]), row[7], Wallet(*tuple(row)[8:]), {}, {}) for row in rows
+            row[0]: Buyer(to_account(tuple(row)[:7]), row[7], Wallet(*tuple(row)[8:_REVISION_AT]), {}, {})
+            for row in rows
         }
         if not verifications:
             return buyers

@@ -83,13 +83,14 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
 
         A Shortage: too little of some other offers was found without waiting; roll back and be patient with them too.
         """
-        revision = await self.find_catalog_revision()
-        buyers = await self.lock_buyers(needs.account_ids, verifications=needs.verifications)
+        buyers, revision = await self.lock_buyers_and_revision(
+            needs.account_ids, verifications=needs.verifications
+        )
         blocks = await self._lock_blocks(needs, patient)
         if isinstance(blocks, Shortage):
             return blocks
         return WorkingSet(
-            catalog_revision=revision,
+            catalog_revision=await self.find_catalog_revision() if revision is None else revision,
             buyers=buyers,
             blocks=blocks,
             owners=await self._find_owners(needs.numbers),

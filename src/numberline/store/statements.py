@@ -5,8 +5,9 @@ SQLAlchemy is the language here, not the driver: the text goes straight to async
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 from sqlalchemy import ARRAY, BigInteger, Table, Text, bindparam, select
@@ -46,7 +47,8 @@ class Statement:
     def arguments(self, engine: Engine, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values in the order the engine's text wants them; a missing one raises KeyError."""
         _, names, constants = self._for(engine)
-        return tuple(constants[name] if name in constants else values[name] for name in names)
+        given = {**values, **constants} if constants else values
+        return tuple([given[name] for name in names])
 
     def _for(self, engine: Engine) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
         found = self._compiled.get(engine)
@@ -98,14 +100,13 @@ class RowChange:
         self.row_text: Final = row_text
         self._set_text: Final = set_text
         self._table: Final = table
+        assert len(columns) > 1, "an itemgetter of one name does not make a tuple"
+        # The values of one row in the order of `row_text`.
+        self.arguments: Final[Callable[[Mapping[str, Any]], tuple[Any, ...]]] = itemgetter(*columns)
 
-    def arguments(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The values of one row in the order of `row_text`."""
-        return tuple(row[name] for name in self.columns)
-
-    def arrays(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """The values of all rows, one list per column."""
-        return [[row[name] for row in rows] for name in self.columns]
+    def arrays(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+        """The values of all rows, one tuple per column."""
+        return list(zip(*map(self.arguments, rows), strict=True))
 
     @cached_property
     def _types(self) -> tuple[str, ...]:
