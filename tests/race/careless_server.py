@@ -53,11 +53,11 @@ def main() -> None:
     sqlite._Turn = _NoTurn  # type: ignore[assignment,misc]
     connect = sqlite.connect
 
-    def hasty(path: Any) -> sqlite3.Connection:
+    def hasty(path: Any, busy_seconds: float = sqlite.BUSY_SECONDS) -> sqlite3.Connection:
         original = sqlite3.connect
         sqlite.sqlite3.connect = lambda *arguments, **options: original(*arguments, **options, factory=_Hasty)  # type: ignore[attr-defined]
         try:
-            return connect(path)
+            return connect(path, busy_seconds)
         finally:
             sqlite.sqlite3.connect = original  # type: ignore[attr-defined]
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from numberline.store.errors import (
     StoreBusy,
     StoreUnavailable,
 )
+from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
 from numberline.store.schema import metadata
 from numberline.store.statements import Statement
@@ -390,7 +392,7 @@ async def test_every_connection_is_as_durable_as_promised(file: tuple[Store, Pat
 async def test_less_durability_is_refused(file: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _, path = file
 
-    def careless(path: Path) -> sqlite3.Connection:
+    def careless(path: Path, _busy_seconds: float) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
@@ -448,7 +450,7 @@ async def test_a_read_only_file_can_be_read(
     """Opened read-only by SQLite itself: permissions would not stop a test that root runs."""
     _, path = file
 
-    def reading(path: Path) -> sqlite3.Connection:
+    def reading(path: Path, _busy_seconds: float) -> sqlite3.Connection:
         return sqlite3.connect(
             f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
@@ -545,3 +547,26 @@ async def test_many_writers_at_once_lose_nothing(file: tuple[Store, Path]) -> No
     )
     assert await _ask(store, "SELECT sum(number) FROM kept") == 40
     await other.close()
+
+
+async def test_a_brief_question_is_answered_while_another_writes(store_url: str) -> None:
+    await migrate(store_url)
+    store = open_store(store_url)
+    entered, leave = threading.Event(), threading.Event()
+
+    async def hold(write: Transaction) -> None:
+        await write.count_free([1])
+        entered.set()
+        if store.engine == "sqlite":
+            assert leave.wait(10)
+        else:
+            await asyncio.to_thread(leave.wait, 10)
+
+    writing = asyncio.create_task(store.write(hold))
+    await asyncio.to_thread(entered.wait, 10)
+    try:
+        assert await store.read(lambda ask: ask.find_callers({("nobody", 0)}), brief=True) == {}
+    finally:
+        leave.set()
+        await writing
+        await store.close()

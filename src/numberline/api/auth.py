@@ -92,7 +92,7 @@ class Authenticator:
         return Caller(acting, key.roles, f"key:{key.id}")
 
     async def _find_callers(self, claims: Collection[Claim]) -> dict[Claim, FoundCaller]:
-        return await self._store.read(lambda reading: reading.find_callers(claims))
+        return await self._store.read(lambda reading: reading.find_callers(claims), brief=True)
 
     def _check_times(self, token: Token) -> None:
         now = self._clock.now().timestamp()

@@ -47,10 +47,11 @@ class Store(Protocol):
 
     engine: Engine
 
-    async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
+    async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads.
 
-        With `snapshot` all its statements see one instant. Raises `StoreUnavailable`.
+        With `snapshot` all its statements see one instant. `brief` says that it looks up a few rows by their keys,
+        which an engine in this process does at once. Raises `StoreUnavailable`.
         """
 
     async def write(self, work: Work[T]) -> T:

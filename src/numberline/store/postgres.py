@@ -115,8 +115,9 @@ class PostgresStore:
         self._ids_connection: Any = None
         self._ids = _IdRanges(self)
 
-    async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
+    async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads."""
+        del brief
         async with self.connection() as connection:
             if not snapshot:
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))

@@ -106,9 +106,13 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._readers = ThreadPoolExecutor(READER_COUNT, thread_name_prefix="sqlite-reader")
 
-    async def read(self, ask: Work[T], *, snapshot: bool = False) -> T:
+    async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads; it always sees one instant."""
         del snapshot
+        if brief:
+            # The way to another thread and back takes longer than the look-up, and readers wait for no writer.
+            with contextlib.suppress(StoreBusy):
+                return self._read(ask, busy_seconds=0)
         return cast("T", await self._in(self._readers, self._read, ask))
 
     async def write(self, work: Work[T]) -> T:
@@ -132,7 +136,7 @@ class SqliteStore:
         # A caller that goes away must not leave the thread's outcome unobserved, hence the shield.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, task, *arguments))
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
         # SQLite would go on with a file that was removed or replaced under it, and what it acknowledged would be lost.
         present = _identity(self._path)
         if self._file is None:
@@ -141,13 +145,13 @@ class SqliteStore:
             raise StoreUnavailable(f"{self._path} is no longer the file that was opened")
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = self._local.connection = connect(self._path)
+            found = self._local.connection = connect(self._path, busy_seconds)
             self._connections.append(found)
         return found
 
-    def _read(self, ask: Work[T]) -> T:
+    def _read(self, ask: Work[T], busy_seconds: float = BUSY_SECONDS) -> T:
         with translated():
-            connection = self._connection()
+            connection = self._connection(busy_seconds)
             connection.execute("BEGIN")
             try:
                 return _to_its_end(ask(Transaction(SqliteConnection(connection))))
@@ -245,11 +249,11 @@ class _Waiting:
                 self._has_come.set()
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open a store's file with the settings its promises rest on."""
     connection = sqlite3.connect(
         path,
-        timeout=BUSY_SECONDS,
+        timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=STATEMENTS_KEPT,

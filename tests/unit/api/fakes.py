@@ -96,7 +96,7 @@ class FakeStore:
     def change(self, account_id: int, **changes: Any) -> None:
         self.accounts[account_id] = msgspec.structs.replace(self.accounts[account_id], **changes)
 
-    async def read(self, ask: Callable[[Any], Any], *, snapshot: bool = False) -> Any:
+    async def read(self, ask: Callable[[Any], Any], *, snapshot: bool = False, brief: bool = False) -> Any:
         del snapshot
         return await ask(FakeTransaction(self))
 
