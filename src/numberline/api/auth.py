@@ -14,10 +14,11 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from jwt.algorithms import RSAAlgorithm
 
 from numberline.api.params import RawParameters, read_text
 from numberline.api.token import Token, read_token
@@ -47,7 +48,7 @@ _KEY_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}", re.ASCII)
 _OWN_ACCOUNT: Final = 0
 _ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 _ACCOUNT_ID_MAX: Final = 2**53 - 1
-_RS256: Final = RSAAlgorithm(RSAAlgorithm.SHA256)
+_RS256: Final = (PKCS1v15(), SHA256())
 _IDENTIFIERS: Final = ("account_id", "account_name", "account_email")
 # Compared against where there is no account or no key, so that both take the same path.
 _NO_HASH: Final = hashlib.sha256(b"").digest()
@@ -166,7 +167,13 @@ def _is_signed(signed: bytes, signature: bytes, pem: bytes) -> bool:
     Whether the key still exists, and whom it may act for, is asked of the store every time.
     """
     public_key = _parse_key(pem)
-    return public_key is not None and _RS256.verify(signed, public_key, signature)
+    if public_key is None:
+        return False
+    try:
+        public_key.verify(signature, signed, *_RS256)
+    except InvalidSignature:
+        return False
+    return True
 
 
 @lru_cache(maxsize=4_096)
