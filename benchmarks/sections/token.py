@@ -84,7 +84,8 @@ class _KnownStore:
 
     def __init__(self) -> None:
         account = Account(FIRST_ACCOUNT, "a", None, True, False, "USD")
-        self._found = AccessKey(f"k{FIRST_ACCOUNT}", FIRST_ACCOUNT, public_pem(), OWNER), account, account
+        key = AccessKey(f"k{FIRST_ACCOUNT}", FIRST_ACCOUNT, public_pem(), OWNER)
+        self._found = {(key.id, account.id): (key, account, account)}
 
     async def read(self, *_: object, **__: object) -> object:
         """Whatever is asked."""
