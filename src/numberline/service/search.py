@@ -14,7 +14,6 @@ from numberline.domain.errors import Refusal
 from numberline.domain.paging import Page
 from numberline.domain.phone import without_separators
 from numberline.domain.pricing import Quote, quote
-from numberline.domain.working_set import Buyer
 from numberline.service.context import Call
 from numberline.service.stock_search import Search
 from numberline.store.transaction import Transaction
@@ -66,7 +65,9 @@ async def search_numbers(call: Call, order: SearchOrder) -> Page[FreeNumber]:
     if not catalog.rule(region).can_list:
         raise Refusal(errors.NOT_LISTED)
     mask = _mask(order.mask)
-    found, buyer = await _shared_read(call, [offer.id for offer in catalog.offers_of(region.id)], mask, order)
+    found = await _shared_page(call, [offer.id for offer in catalog.offers_of(region.id)], mask, order)
+    buyer = await call.services.store.read(lambda ask: ask.find_buyer(call.caller.account.id), brief=True)
+    assert buyer is not None, "a caller has an account"
     tiers = {offer_id: catalog.offers[offer_id].tier for offer_id, _ in found.items}
     prices = {
         offer_id: quote(catalog, region, tier, buyer.account.currency, buyer.billing_country)
@@ -90,19 +91,16 @@ _read_mask: Final = lru_cache(maxsize=32)(Mask)
 _EVERYTHING: Final = Mask("*")
 
 
-async def _shared_read(
+async def _shared_page(
     call: Call, offer_ids: list[int], mask: Mask, order: SearchOrder
-) -> tuple[Page[tuple[int, int]], Buyer]:
-    """Offers and numbers of the page, and the buyer, in one unit of work that equal searches share."""
-    services, account_id = call.services, call.caller.account.id
+) -> Page[tuple[int, int]]:
+    """Offers and numbers of the page, in a read that equal searches share, whoever makes them."""
+    services = call.services
 
-    async def ask(store: Transaction) -> tuple[Page[tuple[int, int]], Buyer]:
-        page = await Search(store, offer_ids, mask).page(order.offset, order.count)
-        buyer = await store.find_buyer(account_id)
-        assert buyer is not None, "a caller has an account"
-        return page, buyer
+    async def ask(store: Transaction) -> Page[tuple[int, int]]:
+        return await Search(store, offer_ids, mask).page(order.offset, order.count)
 
-    key = ("search", account_id, tuple(offer_ids), mask.pattern, order.offset, order.count)
+    key = ("search", tuple(offer_ids), mask.pattern, order.offset, order.count)
     return await services.shared.read(key, lambda: services.store.read(ask))
 
 
