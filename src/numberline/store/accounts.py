@@ -126,10 +126,10 @@ class AccountQuestions(Questions):
         rows = await self.connection.fetch(_READ_BUYERS_AND_REVISION, ids)
         return await self._buyers(rows, verifications), rows[0][_REVISION_AT] if rows else None
 
-    async def find_buyer(self, account_id: int) -> Buyer | None:
+    async def find_buyer(self, account_id: int, *, verifications: bool = True) -> Buyer | None:
         """The same of one account without locking, for reading only."""
         rows = await self.connection.fetch(_READ_BUYERS, {"account_ids": [account_id]})
-        return (await self._buyers(rows, verifications=True)).get(account_id)
+        return (await self._buyers(rows, verifications)).get(account_id)
 
     async def _buyers(self, rows: Collection[Row], verifications: bool) -> dict[int, Buyer]:
         buyers = {
