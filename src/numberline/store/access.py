@@ -137,7 +137,7 @@ class AccessQuestions(Questions):
         """Register the public half of a key with its roles."""
         values = {"id": key.id, "account_id": key.account_id, "public_key_pem": key.public_key_pem}
         values |= {"description": description, "created_at": to_micros(now)}
-        await self.connection.write_rows((_INSERT_KEY, [values]))
+        await self.connection.write_rows((_INSERT_KEY, [_INSERT_KEY.row(values)]))
         await self._insert_roles(key.id, key.roles)
 
     async def set_roles(self, key_id: str, roles: Iterable[Role]) -> None:
@@ -151,7 +151,7 @@ class AccessQuestions(Questions):
         return bool(await self.connection.fetch(_DELETE_KEY, {"key_id": key_id}))
 
     async def _insert_roles(self, key_id: str, roles: Iterable[Role]) -> None:
-        rows = [{"key_id": key_id, "role": role.value} for role in sorted(roles)]
+        rows = [(key_id, role.value) for role in sorted(roles)]
         await self.connection.write_rows((_INSERT_ROLE, rows))
 
 

@@ -177,13 +177,13 @@ class AccountQuestions(Questions):
             "profile": msgspec.json.encode(record.profile),
             "created_at": to_micros(record.created_at),
         }
-        await self.connection.write_rows((_INSERT_ACCOUNT, [row]))
+        await self.connection.write_rows((_INSERT_ACCOUNT, [_INSERT_ACCOUNT.row(row)]))
         limits = {
             "credit_limit_micros": record.wallet.credit_limit_micros,
             "rental_limit": record.wallet.rental_limit,
         }
         empty = {"account_id": identity.id, "funds_micros": 0, "held_micros": 0, "rental_count": 0}
-        await self.connection.write_rows((_INSERT_WALLET, [empty | limits]))
+        await self.connection.write_rows((_INSERT_WALLET, [_INSERT_WALLET.row(empty | limits)]))
 
     async def set_flags(self, account_id: int, *, is_active: bool, is_frozen: bool) -> None:
         """Activate, freeze or thaw an account."""
@@ -195,7 +195,7 @@ class AccountQuestions(Questions):
         """Record how far an account has come with a verification."""
         lapsed_on = None if held.lapsed_on is None else held.lapsed_on.isoformat()
         values = {"account_id": account_id, "name": held.name, "status": held.status, "lapsed_on": lapsed_on}
-        await self.connection.write_rows((_INSERT_VERIFICATION, [values]))
+        await self.connection.write_rows((_INSERT_VERIFICATION, [_INSERT_VERIFICATION.row(values)]))
 
     async def insert_address(self, address: RegulationAddress, now: datetime) -> None:
         """Record a regulation address."""
@@ -209,7 +209,7 @@ class AccountQuestions(Questions):
             "details": msgspec.json.encode(address.details),
             "created_at": to_micros(now),
         }
-        await self.connection.write_rows((_INSERT_ADDRESS, [values]))
+        await self.connection.write_rows((_INSERT_ADDRESS, [_INSERT_ADDRESS.row(values)]))
 
     async def save_wallets(self, buyers: Collection[Buyer]) -> None:
         """Write back the wallets of locked accounts."""
@@ -222,46 +222,37 @@ class AccountQuestions(Questions):
         )
 
 
-def wallet_rows(buyers: Collection[Buyer]) -> list[dict[str, object]]:
-    """What changes of wallets, as rows."""
+# Rows are in the order of their table's columns.
+
+
+def wallet_rows(buyers: Collection[Buyer]) -> list[tuple[object, ...]]:
+    """What changes of wallets, as rows of `SAVE_WALLETS`."""
     return [
-        {
-            "account_id": buyer.account.id,
-            "funds_micros": buyer.wallet.funds_micros,
-            "held_micros": buyer.wallet.held_micros,
-            "rental_count": buyer.wallet.rental_count,
-        }
+        (buyer.account.id, buyer.wallet.funds_micros, buyer.wallet.held_micros, buyer.wallet.rental_count)
         for buyer in buyers
     ]
 
 
-def movement_rows(movements: Collection[Movement]) -> list[dict[str, object]]:
+def movement_rows(movements: Collection[Movement]) -> list[tuple[object, ...]]:
     """Movements as rows, without their postings."""
     return [
-        {
-            "id": moved.id,
-            "account_id": moved.account_id,
-            "kind": moved.kind,
-            "currency": moved.currency,
-            "moved_at": to_micros(moved.moved_at),
-            "actor": moved.actor,
-            "note": moved.note,
-        }
+        (
+            moved.id,
+            moved.account_id,
+            moved.kind,
+            moved.currency,
+            to_micros(moved.moved_at),
+            moved.actor,
+            moved.note,
+        )
         for moved in movements
     ]
 
 
-def posting_rows(movements: Collection[Movement]) -> list[dict[str, object]]:
+def posting_rows(movements: Collection[Movement]) -> list[tuple[object, ...]]:
     """The postings of movements as rows."""
     return [
-        {
-            "movement_id": moved.id,
-            "position": position,
-            "book": leg.book,
-            "purpose": leg.purpose,
-            "rental_id": leg.rental_id,
-            "amount_micros": leg.amount_micros,
-        }
+        (moved.id, position, leg.book, leg.purpose, leg.rental_id, leg.amount_micros)
         for moved in movements
         for position, leg in enumerate(moved.postings)
     ]

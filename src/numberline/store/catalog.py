@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import delete, select, update
 
 from numberline.domain.catalog import CatalogRows, Country, Offer, Price, Region, Rule, State
@@ -83,17 +83,16 @@ class CatalogQuestions(Questions):
         await self._save_regions(rows.regions)
         await self._insert(price.name, rows.prices)
         await self._insert(rule.name, rows.rules)
-        taxes = [{"billing_country": code, "rate_ppm": ppm} for code, ppm in rows.tax_ppm.items()]
-        await self.connection.write_rows((_INSERT[tax_rate.name], taxes))
-        rates = [{"currency": code, "per_usd_micros": rate} for code, rate in rows.per_usd_micros.items()]
-        await self.connection.write_rows((_INSERT[currency_rate.name], rates))
+        await self.connection.write_rows(
+            (_INSERT[tax_rate.name], list(rows.tax_ppm.items())),
+            (_INSERT[currency_rate.name], list(rows.per_usd_micros.items())),
+        )
 
     async def insert_offers(self, offers: list[Offer]) -> None:
         """Add offers, which is a change of the catalogue too."""
         if offers:
             await self.lock_catalog()
-            rows = [{"id": found.id, "region_id": found.region_id, "tier": found.tier} for found in offers]
-            await self.connection.write_rows((_INSERT[offer.name], rows))
+            await self._insert(offer.name, offers)
 
     async def list_offers(self) -> list[Offer]:
         """Every offer, by id."""
@@ -103,20 +102,11 @@ class CatalogQuestions(Questions):
         known = {row[0]: Region(*row) for row in await self.connection.fetch(_REGIONS)}
         await self._insert(region.name, [found for found in regions if found.id not in known])
         changed = [found for found in regions if found.id in known and known[found.id] != found]
-        await self.connection.write_rows((_SAVE_REGION, _rows(region.name, changed)))
+        await self.connection.write_rows((_SAVE_REGION, list(map(astuple, changed))))
 
     async def _insert(self, table: str, found: list[Any]) -> None:
-        await self.connection.write_rows((_INSERT[table], _rows(table, found)))
-
-
-# The structs of `domain.catalog` list their fields in the order of these tables' columns.
-_COLUMNS = {
-    table.name: [column.name for column in table.c] for table in (country, state, region, price, rule)
-}
-
-
-def _rows(table: str, found: list[Any]) -> list[dict[str, Any]]:
-    return [dict(zip(_COLUMNS[table], msgspec.structs.astuple(one), strict=True)) for one in found]
+        # The structs of `domain.catalog` list their fields in the order of their tables' columns.
+        await self.connection.write_rows((_INSERT[table], list(map(astuple, found))))
 
 
 def _to_rule(row: tuple[Any, ...]) -> Rule:

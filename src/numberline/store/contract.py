@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from numberline.store.statements import Engine, RowChange, Statement
+from numberline.store.statements import Engine, RowChange, Rows, Statement
 
 if TYPE_CHECKING:
     from numberline.store.transaction import Transaction
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Work = Callable[["Transaction"], Awaitable[T]]
 Row = Sequence[Any]
-# What to do once per row, and the rows by column name.
-Changes = tuple[RowChange, Sequence[Mapping[str, Any]]]
+# What to do once per row, and the rows.
+Changes = tuple[RowChange, Rows]
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 

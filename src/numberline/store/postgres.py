@@ -55,7 +55,7 @@ def _joined(changes: tuple[RowChange, ...]) -> str:
     texts, first = [], 1
     for change in changes:
         texts.append(change.set_text(first))
-        first += len(change.columns)
+        first += change.parameters
     before = ", ".join(f"change_{place} AS ({text})" for place, text in enumerate(texts[:-1]))
     return f"WITH {before} {texts[-1]}" if before else texts[-1]
 
@@ -91,7 +91,7 @@ class PostgresConnection:
             await self._write_rows(given)
 
     async def _write_rows(self, changes: list[Changes]) -> None:
-        arguments = [column for change, rows in changes for column in change.arrays(rows)]
+        arguments = [argument for change, rows in changes for argument in change.arguments(rows)]
         await self._connection.fetch(_joined(tuple(change for change, _ in changes)), *arguments)
 
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:

@@ -177,47 +177,45 @@ def _add(found: Blocks, blocks: list[Block]) -> None:
         found[one.offer_id, one.prefix] = one
 
 
-def _rental_row(found: Rental) -> dict[str, object]:
-    return {
-        "id": found.id,
-        "number": found.number,
-        "account_id": found.account_id,
-        "offer_id": found.offer_id,
-        "region_id": found.region_id,
-        "purchased_at": to_micros(found.purchased_at),
-        "renews_on": found.renews_on.isoformat(),
-        "anchor_day": found.anchor_day,
-        "fee_micros": found.fee_micros,
-        "tax_micros": found.tax_micros,
-        "is_frozen": found.is_frozen,
-        "is_canceled": found.is_canceled,
-        "auto_charge": found.auto_charge,
-        "unverified_until": found.unverified_until.isoformat() if found.unverified_until else None,
-        "verification": found.verification,
-        "regulation_address_id": found.regulation_address_id,
-        "modified_at": to_micros(found.modified_at),
-        "detached_at": None,
-    }
+# Rows are in the order of their table's columns.
 
 
-def _charge_row(found: Charge) -> dict[str, object]:
-    return {
-        "rental_id": found.rental_id,
-        "period_on": found.period_on.isoformat(),
-        "account_id": found.account_id,
-        "fee_micros": found.fee_micros,
-        "tax_micros": found.tax_micros,
-        "status": found.status,
-    }
+def _rental_row(found: Rental) -> tuple[object, ...]:
+    return (
+        found.id,
+        found.number,
+        found.account_id,
+        found.offer_id,
+        found.region_id,
+        to_micros(found.purchased_at),
+        found.renews_on.isoformat(),
+        found.anchor_day,
+        found.fee_micros,
+        found.tax_micros,
+        found.is_frozen,
+        found.is_canceled,
+        found.auto_charge,
+        found.unverified_until.isoformat() if found.unverified_until else None,
+        found.verification,
+        found.regulation_address_id,
+        to_micros(found.modified_at),
+        None,
+    )
 
 
-def _answer_row(key: AnswerKey, answer: StoredAnswer) -> dict[str, object]:
-    return {
-        "account_id": key.account_id,
-        "method": key.method,
-        "key": key.key,
-        "fingerprint": answer.fingerprint,
-        "answer": answer.body,
-        "answered_at": to_micros(answer.answered_at),
-        "movement_id": answer.movement_id,
-    }
+def _charge_row(found: Charge) -> tuple[object, ...]:
+    period_on = found.period_on.isoformat()
+    return found.rental_id, period_on, found.account_id, found.fee_micros, found.tax_micros, found.status
+
+
+def _answer_row(key: AnswerKey, answer: StoredAnswer) -> tuple[object, ...]:
+    answered_at = to_micros(answer.answered_at)
+    return (
+        key.account_id,
+        key.method,
+        key.key,
+        answer.fingerprint,
+        answer.body,
+        answered_at,
+        answer.movement_id,
+    )

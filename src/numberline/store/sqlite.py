@@ -15,6 +15,7 @@ import threading
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar, cast
 
@@ -77,7 +78,7 @@ class SqliteConnection:
             start = 0
             while start < len(rows):
                 size = _rows_at_once(len(rows) - start)
-                values = [value for row in rows[start : start + size] for value in change.arguments(row)]
+                values = list(chain.from_iterable(rows[start : start + size]))
                 self._connection.execute(_values_text(change, size), values)
                 start += size
 

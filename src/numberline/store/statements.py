@@ -5,9 +5,8 @@ SQLAlchemy is the language here, not the driver: the text goes straight to async
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
-from operator import itemgetter
 from typing import Any, Final, Literal
 
 from sqlalchemy import ARRAY, BigInteger, Table, Text, bindparam, select
@@ -19,6 +18,7 @@ from sqlalchemy.sql.selectable import Select
 from sqlalchemy.types import Boolean
 
 Engine = Literal["sqlite", "postgres"]
+Rows = Sequence[tuple[Any, ...]]
 
 
 @cache
@@ -90,28 +90,19 @@ def _within_sqlite(element: within, compiler: Any, **options: Any) -> str:
 
 
 class RowChange:
-    """A change made once per row of values, which are given by column name.
+    """A change made once per row of values. A row is a tuple in the order of `columns`."""
 
-    To PostgreSQL all rows travel as one array per column, in one statement; SQLite takes some rows at a time.
-    """
-
-    def __init__(self, table: Table, columns: tuple[str, ...], row_text: str, set_text: str) -> None:
+    def __init__(self, columns: tuple[str, ...], parameters: int, row_text: str, set_text: str) -> None:
+        """`row_text` makes the change for one row on SQLite, `set_text` for `{rows}`, on PostgreSQL `parameters`."""
         self.columns: Final = columns
+        self.parameters: Final = parameters
         self.row_text: Final = row_text
         self._set_text: Final = set_text
-        self._table: Final = table
-        assert len(columns) > 1, "an itemgetter of one name does not make a tuple"
-        # The values of one row in the order of `row_text`.
-        self.arguments: Final[Callable[[Mapping[str, Any]], tuple[Any, ...]]] = itemgetter(*columns)
 
-    def arrays(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-        """The values of all rows, one tuple per column."""
-        return list(zip(*map(self.arguments, rows), strict=True))
-
-    @cached_property
-    def _types(self) -> tuple[str, ...]:
-        types = (self._table.c[name].type for name in self.columns)
-        return tuple(str(kind.compile(dialect=_dialect("postgres"))) for kind in types)
+    def row(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The row of some values by column name; a missing one raises KeyError."""
+        assert len(values) == len(self.columns), "a row has no other columns"
+        return tuple([values[name] for name in self.columns])
 
     def values_text(self, count: int) -> str:
         """The SQL for SQLite that makes the change for `count` rows, whose values follow each other."""
@@ -121,29 +112,72 @@ class RowChange:
         named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(self.columns, 1))
         return self._set_text.format(rows=f"(SELECT {named} FROM (VALUES {rows})) AS v")  # noqa: S608 - names of the schema
 
+    def arguments(self, rows: Rows) -> list[Rows]:
+        """What stands for some rows in the parameters of `set_text`."""
+        raise NotImplementedError
+
     def set_text(self, first: int = 1) -> str:
         """The SQL for PostgreSQL, its parameters numbered from `first`."""
+        return self._set_text.format(rows=self._unnest(first))
+
+    def _unnest(self, first: int) -> str:
+        raise NotImplementedError
+
+
+class _Insert(RowChange):
+    """To PostgreSQL rows travel as one array of the table's own row type: it reads them faster than arrays of values."""
+
+    def __init__(self, table: Table) -> None:
+        columns = tuple(column.name for column in table.c)
+        head = f"INSERT INTO {table.name} ({', '.join(columns)})"
+        row_text = f"{head} VALUES ({', '.join('?' * len(columns))})"
+        super().__init__(columns, 1, row_text, f"{head} SELECT * FROM {{rows}}")  # noqa: S608 - names of the schema
+        self._table: Final = table.name
+
+    def arguments(self, rows: Rows) -> list[Rows]:
+        return [rows]
+
+    def _unnest(self, first: int) -> str:
+        return f"unnest(${first}::{self._table}[])"
+
+
+class _Update(RowChange):
+    """No type has just these columns, so to PostgreSQL each of them travels as an array of its values."""
+
+    def __init__(self, table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> None:
+        row_keys = " AND ".join(f"{name} = ?{place}" for place, name in enumerate(key, 1))
+        row_sets = ", ".join(f"{name} = ?{place}" for place, name in enumerate(columns, 1 + len(key)))
+        sets = ", ".join(f"{name} = v.{name}" for name in columns)
+        keys = " AND ".join(f"t.{name} = v.{name}" for name in key)
+        super().__init__(
+            key + columns,
+            len(key + columns),
+            f"UPDATE {table.name} SET {row_sets} WHERE {row_keys}",  # noqa: S608 - names of the schema
+            f"UPDATE {table.name} AS t SET {sets} FROM {{rows}} WHERE {keys}",  # noqa: S608 - names of the schema
+        )
+        self._table: Final = table
+
+    @cached_property
+    def _types(self) -> tuple[str, ...]:
+        types = (self._table.c[name].type for name in self.columns)
+        return tuple(str(kind.compile(dialect=_dialect("postgres"))) for kind in types)
+
+    def arguments(self, rows: Rows) -> list[Rows]:
+        return list(zip(*rows, strict=True))
+
+    def _unnest(self, first: int) -> str:
         arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(self._types, first))
-        return self._set_text.format(rows=f"unnest({arrays}) AS v({', '.join(self.columns)})")
+        return f"unnest({arrays}) AS v({', '.join(self.columns)})"
 
 
 def insert_into(table: Table) -> RowChange:
-    """Insert rows, every column given."""
-    columns = tuple(column.name for column in table.c)
-    head = f"INSERT INTO {table.name} ({', '.join(columns)})"
-    row_text = f"{head} VALUES ({', '.join('?' * len(columns))})"
-    return RowChange(table, columns, row_text, f"{head} SELECT * FROM {{rows}}")  # noqa: S608 - names of the schema
+    """Insert rows, every column given in the table's order."""
+    return _Insert(table)
 
 
 def update_rows(table: Table, key: tuple[str, ...], *columns: str) -> RowChange:
-    """Set `columns` of the rows that `key` names."""
-    row_sets = ", ".join(f"{name} = ?" for name in columns)
-    row_keys = " AND ".join(f"{name} = ?" for name in key)
-    sets = ", ".join(f"{name} = v.{name}" for name in columns)
-    keys = " AND ".join(f"t.{name} = v.{name}" for name in key)
-    set_text = f"UPDATE {table.name} AS t SET {sets} FROM {{rows}} WHERE {keys}"  # noqa: S608 - names of the schema
-    row_text = f"UPDATE {table.name} SET {row_sets} WHERE {row_keys}"  # noqa: S608 - names of the schema
-    return RowChange(table, columns + key, row_text, set_text)
+    """Set `columns` of the rows that `key` names; the key's values come first."""
+    return _Update(table, key, columns)
 
 
 def select_all(table: Table) -> Select[Any]:

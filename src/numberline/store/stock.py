@@ -164,17 +164,17 @@ def to_block(row: Sequence[Any]) -> Block:
     return found
 
 
-def block_rows(blocks: Iterable[Block]) -> list[dict[str, object]]:
+def block_rows(blocks: Iterable[Block]) -> list[tuple[object, ...]]:
     """Blocks as rows of their table."""
     return [
-        {
-            "offer_id": found.offer_id,
-            "prefix": found.prefix,
-            "stocked_count": found.stocked_count,
-            "free_count": found.free_count,
-            "free_map": pack(found.free_map),
-            "is_open": found.free_map != 0,
-        }
+        (
+            found.offer_id,
+            found.prefix,
+            found.stocked_count,
+            found.free_count,
+            pack(found.free_map),
+            found.free_map != 0,
+        )
         for found in blocks
     ]
 
