@@ -20,6 +20,10 @@ from numberline.domain.errors import INVALID_TOKEN_FORMAT, Refusal
 _PART = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _INSTANT_MAX: Final = 2**53
+_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+# By how many letters the last group of four has: no byte can end after one of them, and after two or three the lowest
+# four or two bits are left over.
+_LAST_LETTERS: Final = (_LETTERS, b"", _LETTERS[::16], _LETTERS[::4])
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -74,11 +78,11 @@ def _read_part(part: str) -> bytes:
     if not _PART.fullmatch(part):
         _unreadable()
     encoded = part.encode("ascii").translate(_TO_STANDARD)
-    decoded = binascii.a2b_base64(encoded + b"=" * (-len(part) % 4))
-    # Several texts may decode to the same bytes; only the one that encoding would give is accepted.
-    if binascii.b2a_base64(decoded, newline=False).rstrip(b"=") != encoded:
+    # Of the texts that decode to the same bytes only the one that encoding would give is accepted: the bits of its
+    # last letter that belong to no byte are 0.
+    if encoded[-1] not in _LAST_LETTERS[len(encoded) % 4]:
         _unreadable()
-    return decoded
+    return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))
 
 
 def _read_object(text: bytes) -> dict[str, Any]:

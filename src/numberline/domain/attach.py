@@ -77,6 +77,7 @@ class _Pick(msgspec.Struct, frozen=True):
     number: int
     block: Block
     region: Region
+    rule: Rule
     tier: str
 
 
@@ -113,7 +114,7 @@ def needs(plan: Plan, catalog: Catalog, terms: Terms) -> Needs:
     wanted: dict[tuple[int, ...], int] = {}
     if not plan.numbers:
         assert plan.region is not None, "buying by count names a region"
-        wanted[offer_ids(catalog, plan.region)] = plan.count
+        wanted[catalog.offer_ids_of(plan.region.id)] = plan.count
     return Needs(
         account_ids={terms.account_id},
         numbers=set(plan.numbers),
@@ -131,15 +132,10 @@ def decide(plan: Plan, world: WorkingSet, catalog: Catalog, terms: Terms) -> lis
     if buyer.account.is_frozen:
         raise Refusal(errors.ACCOUNT_FROZEN)
     picks = _exact(plan, world, catalog, buyer) if plan.numbers else _from_stock(plan, world, catalog)
-    _check_addresses(plan, picks, world, catalog, buyer)
-    pending = _pending(picks, buyer, catalog, terms)
+    _check_addresses(plan, picks, world, buyer)
+    pending = _pending(picks, buyer, terms)
     quotes = _affordable(picks, catalog, buyer)
-    return _sell(plan, picks, quotes, pending, world, buyer, catalog, terms)
-
-
-def offer_ids(catalog: Catalog, region: Region) -> tuple[int, ...]:
-    """The offers a buyer by count is served from, cheapest first."""
-    return tuple(offer.id for offer in catalog.offers_of(region.id))
+    return _sell(plan, picks, quotes, pending, world, buyer, terms)
 
 
 def _exact(plan: Plan, world: WorkingSet, catalog: Catalog, buyer: Buyer) -> list[_Pick]:
@@ -158,9 +154,10 @@ def _pick(plan: Plan, number: int, world: WorkingSet, catalog: Catalog, buyer: B
         raise Refusal(errors.INVALID_NUMBER, number=number)
     region = catalog.regions[offer.region_id]
     _check_place(plan, region)
-    if not catalog.rule(region).can_buy_by_number:
+    rule = catalog.rule(region)
+    if not rule.can_buy_by_number:
         raise Refusal(errors.NOT_SOLD_BY_NUMBER)
-    return _Pick(number, block, region, offer.tier)
+    return _Pick(number, block, region, rule, offer.tier)
 
 
 def _check_place(plan: Plan, region: Region) -> None:
@@ -179,35 +176,34 @@ def _check_place(plan: Plan, region: Region) -> None:
 def _from_stock(plan: Plan, world: WorkingSet, catalog: Catalog) -> list[_Pick]:
     region = plan.region
     assert region is not None, "buying by count names a region"
+    rule = catalog.rule(region)
     picks: list[_Pick] = []
-    left = 0
-    for block in world.blocks_of(offer_ids(catalog, region)):
-        left += block.free_count
+    for block in world.blocks_of(catalog.offer_ids_of(region.id)):
         tier = catalog.offers[block.offer_id].tier
-        picks += [_Pick(number, block, region, tier) for number in block.highest(plan.count - len(picks))]
-    if not picks:
-        raise Refusal(errors.NO_STOCK)
-    if len(picks) < plan.count:
-        raise Refusal(errors.LESS_STOCK, left=left)
-    return picks
+        picks += [
+            _Pick(number, block, region, rule, tier) for number in block.highest(plan.count - len(picks))
+        ]
+        if len(picks) == plan.count:
+            return picks
+    raise Refusal(errors.LESS_STOCK, left=len(picks)) if picks else Refusal(errors.NO_STOCK)
 
 
-def _check_addresses(
-    plan: Plan, picks: list[_Pick], world: WorkingSet, catalog: Catalog, buyer: Buyer
-) -> None:
+def _check_addresses(plan: Plan, picks: list[_Pick], world: WorkingSet, buyer: Buyer) -> None:
     """Refuse numbers whose region demands an address unless a fitting one is given; elsewhere it is ignored."""
-    for region in {pick.region.id: pick.region for pick in picks}.values():
-        address_type = catalog.rule(region).regulation_address
+    for pick in picks:
+        address_type = pick.rule.regulation_address
         if not address_type:
             continue
         if plan.address_id is None:
             raise Refusal(errors.ADDRESS_REQUIRED)
-        check_address(region, address_type, world.addresses.get(plan.address_id), buyer.account.id)
+        check_address(pick.region, address_type, world.addresses.get(plan.address_id), buyer.account.id)
 
 
-def _pending(picks: list[_Pick], buyer: Buyer, catalog: Catalog, terms: Terms) -> dict[str, Pending | None]:
+def _pending(picks: list[_Pick], buyer: Buyer, terms: Terms) -> dict[str, Pending | None]:
     """What each verification that the numbers demand means for the buyer, by its name."""
-    demanded = {name for pick in picks if (name := catalog.rule(pick.region).verification)}
+    demanded = {pick.rule.verification for pick in picks if pick.rule.verification}
+    if not demanded:
+        return {}
     today = day_of(terms.now)
     return {
         name: demand(
@@ -240,18 +236,17 @@ def _sell(
     pending: dict[str, Pending | None],
     world: WorkingSet,
     buyer: Buyer,
-    catalog: Catalog,
     terms: Terms,
 ) -> list[Attached]:
     """Write the sale into the working set; nothing can refuse any more."""
+    today = day_of(terms.now)
     postings: list[Posting] = []
     attached: list[Attached] = []
     for pick, priced in zip(picks, quotes, strict=True):
-        rule = catalog.rule(pick.region)
-        waits_for = pending.get(rule.verification)
-        address_id = plan.address_id if rule.regulation_address else None
-        rental = _rental(next(world.rental_ids), pick, priced, rule, waits_for, address_id, terms)
-        world.attach(pick.block, rental, ledger.first_charge(rental, priced, day_of(terms.now)))
+        waits_for = pending.get(pick.rule.verification)
+        address_id = plan.address_id if pick.rule.regulation_address else None
+        rental = _rental(next(world.rental_ids), pick, priced, waits_for, address_id, terms, today)
+        world.attach(pick.block, rental, ledger.first_charge(rental, priced, today))
         postings += ledger.purchase_postings(rental.id, priced)
         attached.append(Attached(pick.number, waits_for))
         if waits_for is not None:
@@ -281,13 +276,12 @@ def _rental(
     rental_id: int,
     pick: _Pick,
     priced: Quote,
-    rule: Rule,
     waits_for: Pending | None,
     address_id: int | None,
     terms: Terms,
+    today: date,
 ) -> Rental:
     assert block_of(pick.number) == pick.block.prefix, "a number lies in its block"
-    today = day_of(terms.now)
     return Rental(
         id=rental_id,
         number=pick.number,
@@ -300,7 +294,7 @@ def _rental(
         fee_micros=priced.month_micros,
         tax_micros=priced.month_reserve_micros,
         unverified_until=waits_for.until if waits_for else None,
-        verification=rule.verification,
+        verification=pick.rule.verification,
         regulation_address_id=address_id,
         modified_at=terms.now,
     )

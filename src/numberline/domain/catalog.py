@@ -6,13 +6,16 @@ A `Catalog` is an immutable snapshot, built from the store's rows and replaced w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from numberline.domain import errors
 from numberline.domain.errors import Refusal
 from numberline.domain.money import MICROS_PER_UNIT
+
+if TYPE_CHECKING:
+    from numberline.domain.pricing import Quote
 
 ANY: Final = "*"
 ANY_REGION: Final = 0
@@ -147,9 +150,13 @@ class Catalog:
         # What was worked out once holds as long as the snapshot does.
         self._rule_of: dict[int, Rule] = {}
         self._price_of: dict[tuple[int, str], Price | None] = {}
+        self.quotes: dict[tuple[int, str, str, str], Quote] = {}
         self._offers_of: dict[int, list[Offer]] = {}
         for offer in sorted(rows.offers, key=self._offer_rank):
             self._offers_of.setdefault(offer.region_id, []).append(offer)
+        self._offer_ids_of = {
+            region_id: tuple(offer.id for offer in offers) for region_id, offers in self._offers_of.items()
+        }
 
     # --- resolving what a request names; each refuses with the code of its own parameter ---
 
@@ -232,6 +239,10 @@ class Catalog:
     def offers_of(self, region_id: int) -> list[Offer]:
         """The offers of a region, cheapest first."""
         return self._offers_of.get(region_id, [])
+
+    def offer_ids_of(self, region_id: int) -> tuple[int, ...]:
+        """The ids of the offers that a buyer by count is served from, cheapest first."""
+        return self._offer_ids_of.get(region_id, ())
 
     def first_price(self, region: Region) -> Price | None:
         """The list price of a region's cheapest offer, or of its ordinary tier where there is none."""

@@ -7,6 +7,7 @@ The books, seen from the operator: an account's `funds` and what is `held` of th
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -18,6 +19,8 @@ from numberline.domain.rental import Rental
 Book = Literal["funds", "held", "sales", "tax", "cash"]
 Purpose = Literal["setup", "setup_tax", "month", "month_tax", "credit"]
 ChargeStatus = Literal["held", "posted", "voided"]
+# A posting of whatever rental.
+_Leg = tuple[Book, Purpose, int]
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -58,28 +61,32 @@ def purchase_postings(rental_id: int, quote: Quote) -> list[Posting]:
 
     Where tax is inside the price the month is charged at once, and the tax is split off the fee.
     """
+    return [Posting(book, purpose, amount, rental_id) for book, purpose, amount in _purchase_legs(quote)]
+
+
+@lru_cache(maxsize=1_024)
+def _purchase_legs(quote: Quote) -> tuple[_Leg, ...]:
+    """The same for every number of one price."""
     if quote.tax_inside:
-        return _charged(
-            rental_id, "setup", quote.setup_micros - quote.setup_tax_micros, quote.setup_tax_micros
-        ) + (
-            _charged(rental_id, "month", quote.month_micros - quote.month_tax_micros, quote.month_tax_micros)
+        return _charged("setup", quote.setup_micros - quote.setup_tax_micros, quote.setup_tax_micros) + (
+            _charged("month", quote.month_micros - quote.month_tax_micros, quote.month_tax_micros)
         )
-    charged = _charged(rental_id, "setup", quote.setup_micros, quote.setup_tax_micros)
-    held = _transfer(rental_id, "month", "held", quote.month_micros)
-    return charged + held + _transfer(rental_id, "month_tax", "held", quote.month_tax_micros)
+    charged = _charged("setup", quote.setup_micros, quote.setup_tax_micros)
+    held = _transfer("month", "held", quote.month_micros)
+    return charged + held + _transfer("month_tax", "held", quote.month_tax_micros)
 
 
-def _charged(rental_id: int, purpose: Literal["setup", "month"], net: int, tax: int) -> list[Posting]:
+def _charged(purpose: Literal["setup", "month"], net: int, tax: int) -> tuple[_Leg, ...]:
     tax_purpose: Purpose = "setup_tax" if purpose == "setup" else "month_tax"
-    return _transfer(rental_id, purpose, "sales", net) + _transfer(rental_id, tax_purpose, "tax", tax)
+    return _transfer(purpose, "sales", net) + _transfer(tax_purpose, "tax", tax)
 
 
-def _transfer(rental_id: int, purpose: Purpose, book: Book, amount: int) -> list[Posting]:
+def _transfer(purpose: Purpose, book: Book, amount: int) -> tuple[_Leg, ...]:
     """Move an amount out of the funds into another book; nothing for a zero amount."""
     assert amount >= 0, "prices and taxes are not negative"
     if not amount:
-        return []
-    return [Posting("funds", purpose, -amount, rental_id), Posting(book, purpose, amount, rental_id)]
+        return ()
+    return ("funds", purpose, -amount), (book, purpose, amount)
 
 
 def credit_postings(amount_micros: int) -> tuple[Posting, ...]:
@@ -101,13 +108,16 @@ def apply(wallet: Wallet, postings: tuple[Posting, ...]) -> None:
 
     Checked on both sides, in production too: the group sums to zero, and the wallet stays within its limit.
     """
-    total = 0
+    total = funds = held = 0
     for posting in postings:
-        total += posting.amount_micros
+        amount = posting.amount_micros
+        total += amount
         if posting.book == "funds":
-            wallet.funds_micros += posting.amount_micros
+            funds += amount
         elif posting.book == "held":
-            wallet.held_micros += posting.amount_micros
+            held += amount
+    wallet.funds_micros += funds
+    wallet.held_micros += held
     assert total == 0, "a movement sums to zero"
     assert wallet.available_micros >= 0, "no overdraft beyond the credit limit"
     assert wallet.held_micros >= 0, "no more is released than was held"

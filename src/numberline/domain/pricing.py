@@ -52,6 +52,14 @@ def quote(catalog: Catalog, region: Region, tier: str, currency: str, billing_co
     Refuses a position without a price, a currency without a rate, and an account whose taxes cannot be known.
     Numbers of a sandbox region are free.
     """
+    what = region.id, tier, currency, billing_country
+    known = catalog.quotes.get(what)
+    if known is None:
+        known = catalog.quotes[what] = _quote(catalog, region, tier, currency, billing_country)
+    return known
+
+
+def _quote(catalog: Catalog, region: Region, tier: str, currency: str, billing_country: str) -> Quote:
     if catalog.rule(region).sandbox:
         return Quote(currency, 0, 0, 0, 0, currency in TAX_INSIDE)
     price = catalog.price(region, tier)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -49,6 +50,7 @@ class Rental(msgspec.Struct, frozen=True, kw_only=True):
     modified_at: datetime
 
 
+@lru_cache(maxsize=128)
 def next_renewal(day: date, anchor_day: int) -> date:
     """The renewal after `day`: the anchor day of the next month, or that month's last day where it is shorter."""
     assert 1 <= anchor_day <= 31, "an anchor is a day of a month"

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
@@ -103,7 +104,9 @@ class Desk:
         self._catalog = catalog
         self._batch_max = batch_max
         self._observe = observe
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._waiting: deque[_Waiting] = deque()
+        self._has_work = asyncio.Event()
+        self._is_closing = False
         self._server: asyncio.Task[None] | None = None
 
     async def submit(self, order: Order) -> bytes:
@@ -111,22 +114,24 @@ class Desk:
         if self._server is None:
             self._server = asyncio.create_task(self._serve(), name="desk")
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(order, answer, time.perf_counter()))
+        self._waiting.append(_Waiting(order, answer, time.perf_counter()))
+        self._has_work.set()
         return await answer
 
     async def close(self) -> None:
         """Serve what waits, then stop."""
         if self._server is not None:
-            await self._queue.join()
-            self._server.cancel()
+            self._is_closing = True
+            self._has_work.set()
             await asyncio.gather(self._server, return_exceptions=True)
-            self._server = None
+            self._is_closing, self._server = False, None
 
     async def _serve(self) -> None:
-        while True:
-            batch = [await self._queue.get()]
-            while len(batch) < self._batch_max and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
+        while self._waiting or not self._is_closing:
+            await self._has_work.wait()
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+            if not self._waiting and not self._is_closing:
+                self._has_work.clear()
             try:
                 # Whoever went away before the desk came to them has not bought anything.
                 await self._settle([waiting for waiting in batch if not waiting.answer.done()])
@@ -135,7 +140,6 @@ class Desk:
             finally:
                 for waiting in batch:
                     waiting.refuse(StoreUnavailable("the desk was closed"))
-                    self._queue.task_done()
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Serve a batch; when it fails as a whole, serve its orders one by one, so that each gets its own answer."""
