@@ -119,8 +119,8 @@ async def _fill(write: Transaction) -> None:
     await write.insert_offers([Offer(OFFER, REGION, ""), Offer(OTHER_OFFER, OTHER_REGION, "")])
     ids = iter(await write.connection.reserve_ids("movement", ACCOUNTS))
     for account_id in range(FIRST_ACCOUNT, FIRST_ACCOUNT + ACCOUNTS):
-        identity = Account(account_id, f"a{account_id}", None, True, False, "USD")
-        record = AccountRecord(identity, f"{account_id}@x.invalid", "US", Profile(), Wallet(0, 0, 0, 0), now)
+        identity = Account(account_id, f"a{account_id}", None, True, False, "USD", "US")
+        record = AccountRecord(identity, f"{account_id}@x.invalid", Profile(), Wallet(0, 0, 0, 0), now)
         await write.insert_account(record)
         await write.insert_key(AccessKey(f"k{account_id}", account_id, public_pem(), OWNER), "", now)
         buyer = (await write.lock_buyers([account_id]))[account_id]

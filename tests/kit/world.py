@@ -199,9 +199,9 @@ async def _fill(write: Transaction) -> None:
     await write.insert_blocks(
         [block for offer, first, last in _RANGES for block in blocks(offer, first, last)]
     )
-    for identity, email, country, rental_limit in _accounts():
+    for identity, email, rental_limit in _accounts():
         record = AccountRecord(
-            identity, email, country, Profile(first_name="Test"), Wallet(0, 0, 0, 0, rental_limit), START
+            identity, email, Profile(first_name="Test"), Wallet(0, 0, 0, 0, rental_limit), START
         )
         await write.insert_account(record)
         for key_id, roles in _keys(identity.id).items():
@@ -273,8 +273,8 @@ _ADDRESSES: Final = [
 ]
 
 
-def _accounts() -> list[tuple[Account, str, str, int | None]]:
-    """Identity, e-mail, billing country and rental limit of everybody."""
+def _accounts() -> list[tuple[Account, str, int | None]]:
+    """Identity, e-mail and rental limit of everybody."""
     found = []
     for account_id in range(PARENT, POLE + 1):
         identity = Account(
@@ -284,10 +284,10 @@ def _accounts() -> list[tuple[Account, str, str, int | None]]:
             is_active=account_id != INACTIVE,
             is_frozen=account_id == FROZEN,
             currency="PLN" if account_id == POLE else _CURRENCIES.get(account_id, "USD"),
+            billing_country=_COUNTRIES.get(account_id, "US"),
             api_key_hash=hashlib.sha256(API_KEY.encode()).digest() if account_id == PARENT else None,
         )
-        country = _COUNTRIES.get(account_id, "US")
-        found.append((identity, f"{account_id}@example.test", country, 2 if account_id == LIMITED else None))
+        found.append((identity, f"{account_id}@example.test", 2 if account_id == LIMITED else None))
     return found
 
 

@@ -49,7 +49,11 @@ async def test_an_account_is_kept_as_it_was_opened(store: Store) -> None:
         store, CLOCK, **ANN, credit_limit_micros=5 * UNIT, rental_limit=7, profile=profile, with_api_key=True
     )
     record = await show_account_record(store, created.account_id)
-    assert (record.account.name, record.email, record.billing_country) == ("ann", "ann@example.com", "US")
+    assert (record.account.name, record.email, record.account.billing_country) == (
+        "ann",
+        "ann@example.com",
+        "US",
+    )
     assert (record.wallet.funds_micros, record.wallet.credit_limit_micros, record.wallet.rental_limit) == (
         0,
         5 * UNIT,
@@ -65,7 +69,7 @@ async def test_without_asking_there_is_no_api_key(store: Store) -> None:
     created = await create_account(store, CLOCK, **ANN | {"billing_country": ""}, is_active=False)
     assert created.api_key is None
     record = await show_account_record(store, created.account_id)
-    assert (record.account.api_key_hash, record.account.is_active, record.billing_country) == (
+    assert (record.account.api_key_hash, record.account.is_active, record.account.billing_country) == (
         None,
         False,
         "",

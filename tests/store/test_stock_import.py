@@ -93,8 +93,8 @@ async def rent(store: Store, number: int) -> None:
     async def work(work: Transaction) -> None:
         (block,) = [one for one in await work.find_blocks([number // 1000], lock=True) if one.has(number)]
         block.take(number)
-        account = Account(1, "somebody", None, True, False, "USD")
-        record = AccountRecord(account, "somebody@example.com", "US", Profile(), Wallet(0, 0, 0, 0), NOW)
+        account = Account(1, "somebody", None, True, False, "USD", "US")
+        record = AccountRecord(account, "somebody@example.com", Profile(), Wallet(0, 0, 0, 0), NOW)
         await work.insert_account(record)
         rental = Rental(
             id=1,

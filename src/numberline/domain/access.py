@@ -57,7 +57,10 @@ OWNER: Final = frozenset({Role.OWNER})
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What identity checks need to know of an account."""
+    """What identity checks need to know of an account, and what prices depend on.
+
+    `billing_country` is empty while unknown.
+    """
 
     id: int
     name: str
@@ -65,6 +68,7 @@ class Account(msgspec.Struct, frozen=True):
     is_active: bool
     is_frozen: bool
     currency: str
+    billing_country: str = ""
     api_key_hash: bytes | None = None
 
 

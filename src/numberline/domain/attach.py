@@ -217,8 +217,8 @@ def _affordable(picks: list[_Pick], catalog: Catalog, buyer: Buyer) -> list[Quot
     """Price every pick; refuses when the account has not the room or the money for all of them."""
     if not buyer.wallet.has_room_for(len(picks)):
         raise Refusal(errors.RENTAL_LIMIT, limit=buyer.wallet.rental_limit)
-    currency = buyer.account.currency
-    quotes = [quote(catalog, pick.region, pick.tier, currency, buyer.billing_country) for pick in picks]
+    currency, country = buyer.account.currency, buyer.account.billing_country
+    quotes = [quote(catalog, pick.region, pick.tier, currency, country) for pick in picks]
     needed = sum(priced.total_micros for priced in quotes)
     available = buyer.wallet.available_micros
     if needed > available:

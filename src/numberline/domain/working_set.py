@@ -70,7 +70,6 @@ class Buyer(msgspec.Struct):
     """An account that spends: identity, money, verifications, and its earliest open hold date by verification."""
 
     account: Account
-    billing_country: str
     wallet: Wallet
     verifications: dict[str, Verification]
     open_holds: dict[str, date]

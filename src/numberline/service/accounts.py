@@ -135,10 +135,11 @@ async def open_account(work: Transaction, now: datetime, wanted: NewAccount, api
         wanted.is_active,
         wanted.is_frozen,
         wanted.currency,
+        wanted.billing_country,
         None if api_key is None else hashlib.sha256(api_key.encode()).digest(),
     )
     wallet = Wallet(0, 0, wanted.credit_limit_micros, 0, wanted.rental_limit)
-    record = AccountRecord(identity, wanted.email, wanted.billing_country, wanted.profile, wallet, now)
+    record = AccountRecord(identity, wanted.email, wanted.profile, wallet, now)
     await work.insert_account(record)
     return account_id
 

@@ -277,7 +277,7 @@ def _with_prices(catalog: Catalog, region: Region, tier: str, view: RegionView, 
     """Show the prices a buyer by count would meet now, and only where the account could be charged."""
     price = catalog.price(region, tier)
     try:
-        priced = quote(catalog, region, tier, buyer.account.currency, buyer.billing_country)
+        priced = quote(catalog, region, tier, buyer.account.currency, buyer.account.billing_country)
     except Refusal:
         return view
     is_free = catalog.rule(region).sandbox

@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from numberline.domain import errors
+from numberline.domain.access import Account
 from numberline.domain.blocks import Mask
-from numberline.domain.catalog import Region
+from numberline.domain.catalog import Catalog, Region
 from numberline.domain.errors import Refusal
 from numberline.domain.paging import Page
 from numberline.domain.phone import without_separators
@@ -65,19 +66,7 @@ async def search_numbers(call: Call, order: SearchOrder) -> Page[FreeNumber]:
     if not catalog.rule(region).can_list:
         raise Refusal(errors.NOT_LISTED)
     mask = _mask(order.mask)
-    found = await _shared_page(call, [offer.id for offer in catalog.offers_of(region.id)], mask, order)
-    account_id = call.caller.account.id
-    # Prices ask for no verifications, whose look-up would go through all rentals of the account.
-    buyer = await call.services.store.read(
-        lambda ask: ask.find_buyer(account_id, verifications=False), brief=True
-    )
-    assert buyer is not None, "a caller has an account"
-    tiers = {offer_id: catalog.offers[offer_id].tier for offer_id, _ in found.items}
-    prices = {
-        offer_id: quote(catalog, region, tier, buyer.account.currency, buyer.billing_country)
-        for offer_id, tier in tiers.items()
-    }
-    return Page([_view(number, region, prices[offer_id]) for offer_id, number in found.items], found.total)
+    return await _shared_page(call, catalog, region, mask, order)
 
 
 def _mask(text: str | None) -> Mask:
@@ -96,16 +85,30 @@ _EVERYTHING: Final = Mask("*")
 
 
 async def _shared_page(
-    call: Call, offer_ids: list[int], mask: Mask, order: SearchOrder
-) -> Page[tuple[int, int]]:
-    """Offers and numbers of the page, in a read that equal searches share, whoever makes them."""
-    services = call.services
+    call: Call, catalog: Catalog, region: Region, mask: Mask, order: SearchOrder
+) -> Page[FreeNumber]:
+    """The page in a read that equal searches share, whoever makes them: of one price are many accounts."""
+    services, account = call.services, call.caller.account
 
-    async def ask(store: Transaction) -> Page[tuple[int, int]]:
-        return await Search(store, offer_ids, mask).page(order.offset, order.count)
+    async def ask(store: Transaction) -> Page[FreeNumber]:
+        found = await Search(store, catalog.offer_ids_of(region.id), mask).page(order.offset, order.count)
+        return Page(_views(found.items, catalog, region, account), found.total)
 
-    key = ("search", tuple(offer_ids), mask.pattern, order.offset, order.count)
+    place = catalog.revision, region.id, account.currency, account.billing_country
+    key = ("search", place, mask.pattern, order.offset, order.count)
     return await services.shared.read(key, lambda: services.store.read(ask))
+
+
+def _views(
+    found: list[tuple[int, int]], catalog: Catalog, region: Region, account: Account
+) -> list[FreeNumber]:
+    """Offers and numbers as an account sees them."""
+    tiers = {offer_id: catalog.offers[offer_id].tier for offer_id, _ in found}
+    prices = {
+        offer_id: quote(catalog, region, tier, account.currency, account.billing_country)
+        for offer_id, tier in tiers.items()
+    }
+    return [_view(number, region, prices[offer_id]) for offer_id, number in found]
 
 
 def _view(number: int, region: Region, priced: Quote) -> FreeNumber:

@@ -52,7 +52,7 @@ async def show_account(call: Call, order: AccountOrder) -> AccountView:
         email=record.email,
         api_key=caller.api_key,
         created_at=record.created_at,
-        billing_country=record.billing_country or None,
+        billing_country=record.account.billing_country or None,
         is_active=record.account.is_active,
         is_frozen=record.account.is_frozen,
         balance_micros=wallet.funds_micros,

@@ -27,6 +27,7 @@ def identity_of(table: FromClause) -> tuple[Any, ...]:
         columns.is_active,
         columns.is_frozen,
         columns.currency,
+        columns.billing_country,
         columns.api_key_hash,
     )
 
@@ -82,8 +83,10 @@ _DELETE_KEY = Statement(
 
 def to_account(row: Sequence[Any]) -> Account:
     """Read the columns of `identity_of`."""
-    account_id, name, parent_id, is_active, is_frozen, currency, api_key_hash = row
-    return Account(account_id, name, parent_id, bool(is_active), bool(is_frozen), currency, api_key_hash)
+    account_id, name, parent_id, is_active, is_frozen, currency, country, api_key_hash = row
+    return Account(
+        account_id, name, parent_id, bool(is_active), bool(is_frozen), currency, country, api_key_hash
+    )
 
 
 class AccessQuestions(Questions):
@@ -97,7 +100,7 @@ class AccessQuestions(Questions):
             if row[3] is not None:
                 roles[row[0]].add(_ROLES_BY_NAME[row[3]])
         keys = {row[0]: AccessKey(row[0], row[1], bytes(row[2]), frozenset(roles[row[0]])) for row in rows}
-        accounts = {row[1]: to_account(tuple(row)[4:]) for row in rows}
+        accounts = {row[1]: to_account(row[4:]) for row in rows}
         # Nearly everybody acts as the account that owns the key.
         missing = {acting_id for key_id, acting_id in asked if key_id in keys} - accounts.keys() - {0}
         if missing:

@@ -37,7 +37,6 @@ class AccountRecord(msgspec.Struct, frozen=True):
 
     account: Account
     email: str
-    billing_country: str
     profile: Profile
     wallet: Wallet
     created_at: datetime
@@ -52,7 +51,7 @@ _MONEY = (
 )
 _with_wallet = account.join(wallet, wallet.c.account_id == account.c.id)
 _BUYERS = (
-    select(*identity_of(account), account.c.billing_country, *_MONEY)
+    select(*identity_of(account), *_MONEY)
     .select_from(_with_wallet)
     .where(within(account.c.id, "account_ids"))
     .order_by(account.c.id)
@@ -61,6 +60,7 @@ _READ_BUYERS = Statement(_BUYERS)
 _READ_BUYERS_AND_REVISION = Statement(
     _BUYERS.add_columns(select(catalog_revision.c.revision).scalar_subquery())
 )
+_MONEY_AT: Final = len(identity_of(account))
 _REVISION_AT: Final = len(_BUYERS.selected_columns)
 _LOCK_WALLETS = Statement(
     select(wallet.c.account_id)
@@ -80,7 +80,6 @@ _RECORDS = (
     select(
         *identity_of(account),
         account.c.email,
-        account.c.billing_country,
         account.c.profile,
         account.c.created_at,
         *_MONEY,
@@ -126,14 +125,14 @@ class AccountQuestions(Questions):
         rows = await self.connection.fetch(_READ_BUYERS_AND_REVISION, ids)
         return await self._buyers(rows, verifications), rows[0][_REVISION_AT] if rows else None
 
-    async def find_buyer(self, account_id: int, *, verifications: bool = True) -> Buyer | None:
+    async def find_buyer(self, account_id: int) -> Buyer | None:
         """The same of one account without locking, for reading only."""
         rows = await self.connection.fetch(_READ_BUYERS, {"account_ids": [account_id]})
-        return (await self._buyers(rows, verifications)).get(account_id)
+        return (await self._buyers(rows, verifications=True)).get(account_id)
 
     async def _buyers(self, rows: Collection[Row], verifications: bool) -> dict[int, Buyer]:
         buyers = {
-            row[0]: Buyer(to_account(tuple(row)[:7]), row[7], Wallet(*tuple(row)[8:_REVISION_AT]), {}, {})
+            row[0]: Buyer(to_account(row[:_MONEY_AT]), Wallet(*row[_MONEY_AT:_REVISION_AT]), {}, {})
             for row in rows
         }
         if not verifications:
@@ -170,7 +169,7 @@ class AccountQuestions(Questions):
             "name": identity.name,
             "email": record.email,
             "currency": identity.currency,
-            "billing_country": record.billing_country,
+            "billing_country": identity.billing_country,
             "is_active": identity.is_active,
             "is_frozen": identity.is_frozen,
             "api_key_hash": identity.api_key_hash,
@@ -260,13 +259,12 @@ def posting_rows(movements: Collection[Movement]) -> list[tuple[object, ...]]:
 
 def _to_record(row: Row) -> AccountRecord:
     values = tuple(row)
-    email, billing_country, profile, created_at = values[7:11]
+    email, profile, created_at, *money = values[_MONEY_AT:]
     return AccountRecord(
-        to_account(values[:7]),
+        to_account(values[:_MONEY_AT]),
         email,
-        billing_country,
         msgspec.json.decode(profile, type=Profile),
-        Wallet(*values[11:]),
+        Wallet(*money),
         from_micros(created_at),
     )
 

@@ -157,7 +157,7 @@ def _view(record: AccountRecord) -> dict[str, Any]:
         "parent_id": account.parent_id,
         "active": account.is_active,
         "frozen": account.is_frozen,
-        "billing_country": record.billing_country or None,
+        "billing_country": record.account.billing_country or None,
         "currency": account.currency,
         "balance": format_amount(wallet.funds_micros),
         "held": format_amount(wallet.held_micros),
