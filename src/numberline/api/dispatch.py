@@ -58,13 +58,21 @@ class Endpoint:
         self.parse: Final = OrderParser(method).parse
         self.refusals: Final = refusals_of(method)
         self._render: Final = build_render(method.answer)
+        self._last_view: object = self
+        self._last_body = b""
 
     async def run(self, call: Call, order: Any) -> bytes:
         """The body of the answer; written inside the use case where it must be kept with its effect."""
         if self.method.effect is Effect.READS:
-            return self._render(await self.method.run(call, order))
+            return self._render_shared(await self.method.run(call, order))
         body: bytes = await self.method.run(call, order, self._render)
         return body
+
+    def _render_shared(self, view: object) -> bytes:
+        """Requests that shared a read have been given one view, and share its answer."""
+        if view is not self._last_view:
+            self._last_body, self._last_view = self._render(view), view
+        return self._last_body
 
 
 class Dispatcher:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _WIRE_CURRENCIES: Final = {"RUB": "RUR"}
 
 
+@lru_cache(maxsize=4_096)
 def _write_money(micros: int) -> object:
     units, rest = divmod(micros, MICROS_PER_UNIT)
     return to_decimal(micros) if rest else units
@@ -52,20 +54,26 @@ class _ShapeWriter:
     def __init__(self, fields: Iterable[Field]) -> None:
         fields = tuple(fields)
         sent = [(field, field.source) for field in fields if field.source is not None]
-        self._members: Final = tuple(
-            (field.wire, _writer_of(field), attrgetter(source)) for field, source in sent
-        )
+        self._members: Final = tuple((field.wire, _writer_of(field)) for field, _ in sent)
+        self._read: Final = _reader_of([source for _, source in sent])
         self._empty: Final = tuple(field.wire for field in fields if field.always_empty)
 
     def write(self, view: Any) -> dict[str, object]:
-        members: dict[str, object] = {}
-        for wire, writer, read in self._members:
-            value = read(view)
-            if value is not None:
-                members[wire] = value if writer is None else writer(value)
+        members: dict[str, object] = {
+            wire: value if writer is None else writer(value)
+            for (wire, writer), value in zip(self._members, self._read(view), strict=True)
+            if value is not None
+        }
         for wire in self._empty:
             members[wire] = []
         return members
+
+
+def _reader_of(sources: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads the attributes of a view in one go."""
+    if len(sources) > 1:
+        return attrgetter(*sources)
+    return lambda view: tuple(getattr(view, source) for source in sources)
 
 
 def _writer_of(field: Field) -> Callable[[Any], object] | None:

@@ -6,7 +6,8 @@ Of a million that matches as a whole, or that is in stock as a whole, the count 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from heapq import merge
+from itertools import groupby, islice, repeat
 from operator import itemgetter
 from typing import Final
 
@@ -110,8 +111,8 @@ class Search:
             rows = [row for row in kept if self._endings(row[0])]
             place, skip = self._skip(rows, skip)
             for prefix, sharing in groupby(rows[place:], key=itemgetter(0)):
-                found = self._matching(prefix, sharing)
-                numbers += found[skip : skip + count - len(numbers)]
+                wanted = skip + count - len(numbers)
+                numbers += islice(self._matching(prefix, sharing), skip, wanted)
                 skip = 0
                 if len(numbers) == count:
                     return numbers
@@ -129,15 +130,14 @@ class Search:
                 return start, left
         return len(rows), skip
 
-    def _matching(self, prefix: int, sharing: Iterable[Row]) -> list[tuple[int, int]]:
+    def _matching(self, prefix: int, sharing: Iterable[Row]) -> Iterator[tuple[int, int]]:
         """The matching numbers of a thousand with their offers, lowest first."""
         wanted = self._endings(prefix)
         found = [
-            (number, offer_id)
+            zip(repeat(offer_id), numbers_in(prefix, unpack(data) & wanted), strict=False)
             for _, offer_id, _, data in sharing
-            for number in numbers_in(prefix, unpack(data) & wanted)
         ]
-        return [(offer_id, number) for number, offer_id in sorted(found)]
+        return merge(*found, key=itemgetter(1))
 
     def _span(self, millions: list[_Counted]) -> tuple[int, int]:
         """The first and the last prefix with matches in some millions, which are sorted."""
