@@ -8,8 +8,8 @@ before they asked: a number bought a moment ago is gone from the next search, ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
-from typing import Any, Final, Generic, TypeVar, cast
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -21,10 +21,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    """A read that has not begun yet, and what all who wait for it will be answered with."""
+    """A read that has not begun yet, and those who wait for it."""
 
     read: Callable[[], Awaitable[Any]]
-    answer: asyncio.Future[Any]
+    answers: list[asyncio.Future[Any]]
 
 
 class SharedReads:
@@ -40,12 +40,14 @@ class SharedReads:
         Reads of one key must be interchangeable: one of them is run for all who wait. One who is cancelled leaves
         the others waiting.
         """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(key)
         if waiting is None:
-            waiting = self._waiting[key] = _Waiting(read, asyncio.get_running_loop().create_future())
+            waiting = self._waiting[key] = _Waiting(read, [])
             if key not in self._under_way:
                 self._under_way[key] = asyncio.create_task(self._run(key))
-        return cast("T", await asyncio.shield(waiting.answer))
+        waiting.answers.append(answer)
+        return await answer
 
     async def _run(self, key: Hashable) -> None:
         """Read for those who wait, again and again until nobody does."""
@@ -56,21 +58,32 @@ class SharedReads:
         finally:
             del self._under_way[key]
             if left := self._waiting.pop(key, None):
-                left.answer.cancel()
+                _cancel(left.answers)
 
 
 async def _answer(waiting: _Waiting) -> None:
     try:
         found = await waiting.read()
     except Exception as error:  # noqa: BLE001 - it is theirs who wait
-        waiting.answer.set_exception(error)
-        # They may all have gone, and asyncio would complain of an exception that nobody looked at.
-        waiting.answer.exception()
+        _refuse(waiting.answers, error)
     except BaseException:
-        waiting.answer.cancel()
+        _cancel(waiting.answers)
         raise
     else:
-        waiting.answer.set_result(found)
+        for answer in waiting.answers:
+            if not answer.done():
+                answer.set_result(found)
+
+
+def _refuse(answers: Iterable[asyncio.Future[Any]], error: Exception) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(error)
+
+
+def _cancel(answers: Iterable[asyncio.Future[Any]]) -> None:
+    for answer in answers:
+        answer.cancel()
 
 
 class GatheredReads(Generic[K, T]):
@@ -101,8 +114,7 @@ class GatheredReads(Generic[K, T]):
         finally:
             # Only a loop that is being closed leaves somebody waiting.
             self._reader = None
-            for _, answer in asked + self._waiting:
-                answer.cancel()
+            _cancel(answer for _, answer in asked + self._waiting)
             self._waiting.clear()
 
     async def _gather(self) -> None:
@@ -117,9 +129,7 @@ class GatheredReads(Generic[K, T]):
         try:
             found = await self._read({key for key, _ in asked})
         except Exception as error:  # noqa: BLE001 - it is theirs who wait
-            for _, answer in asked:
-                if not answer.done():
-                    answer.set_exception(error)
+            _refuse((answer for _, answer in asked), error)
             return
         for key, answer in asked:
             if not answer.done():
