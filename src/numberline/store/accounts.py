@@ -21,7 +21,6 @@ from numberline.store.contract import Row
 from numberline.store.questions import Questions, day
 from numberline.store.schema import (
     account,
-    catalog_revision,
     movement,
     posting,
     regulation_address,
@@ -56,12 +55,8 @@ _BUYERS = (
     .where(within(account.c.id, "account_ids"))
     .order_by(account.c.id)
 )
-_READ_BUYERS = Statement(_BUYERS)
-_READ_BUYERS_AND_REVISION = Statement(
-    _BUYERS.add_columns(select(catalog_revision.c.revision).scalar_subquery())
-)
+READ_BUYERS = Statement(_BUYERS)
 _MONEY_AT: Final = len(identity_of(account))
-_REVISION_AT: Final = len(_BUYERS.selected_columns)
 _LOCK_WALLETS = Statement(
     select(wallet.c.account_id)
     .where(within(wallet.c.account_id, "account_ids"))
@@ -110,30 +105,28 @@ class AccountQuestions(Questions):
         self, account_ids: Collection[int], *, verifications: bool = True
     ) -> dict[int, Buyer]:
         """Lock the wallets of some accounts, in the order of their ids, and load what spending needs to know."""
-        ids = {"account_ids": sorted(account_ids)}
-        # Read after the wait for the lock, not with it: PostgreSQL shows a waiter the locked row anew, but what it
-        # joined to that row as it was before.
-        await self.connection.fetch(_LOCK_WALLETS, ids)
-        return await self._buyers(await self.connection.fetch(_READ_BUYERS, ids), verifications)
+        ids = await self.lock_wallets(account_ids)
+        return await self.to_buyers(await self.connection.fetch(READ_BUYERS, ids), verifications)
 
-    async def lock_buyers_and_revision(
-        self, account_ids: Collection[int], *, verifications: bool
-    ) -> tuple[dict[int, Buyer], int | None]:
-        """The same, with the catalogue's revision as it is once the locks are held; None when there is no buyer."""
+    async def lock_wallets(self, account_ids: Collection[int]) -> dict[str, list[int]]:
+        """Lock the wallets of some accounts, in the order of their ids; returns the values for `READ_BUYERS`.
+
+        Buyers are read after the wait for the lock, not with it: PostgreSQL shows a waiter the locked row anew, but
+        what it joined to that row as it was before.
+        """
         ids = {"account_ids": sorted(account_ids)}
         await self.connection.fetch(_LOCK_WALLETS, ids)
-        rows = await self.connection.fetch(_READ_BUYERS_AND_REVISION, ids)
-        return await self._buyers(rows, verifications), rows[0][_REVISION_AT] if rows else None
+        return ids
 
     async def find_buyer(self, account_id: int) -> Buyer | None:
         """The same of one account without locking, for reading only."""
-        rows = await self.connection.fetch(_READ_BUYERS, {"account_ids": [account_id]})
-        return (await self._buyers(rows, verifications=True)).get(account_id)
+        rows = await self.connection.fetch(READ_BUYERS, {"account_ids": [account_id]})
+        return (await self.to_buyers(rows, verifications=True)).get(account_id)
 
-    async def _buyers(self, rows: Collection[Row], verifications: bool) -> dict[int, Buyer]:
+    async def to_buyers(self, rows: Collection[Row], verifications: bool) -> dict[int, Buyer]:
+        """The buyers of rows that `READ_BUYERS` found, with how far they are verified if that may matter."""
         buyers = {
-            row[0]: Buyer(to_account(row[:_MONEY_AT]), Wallet(*row[_MONEY_AT:_REVISION_AT]), {}, {})
-            for row in rows
+            row[0]: Buyer(to_account(row[:_MONEY_AT]), Wallet(*row[_MONEY_AT:]), {}, {}) for row in rows
         }
         if not verifications:
             return buyers

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Work = Callable[["Transaction"], Awaitable[T]]
 Row = Sequence[Any]
+# A statement that returns rows, and its values by name.
+Question = tuple[Statement, Mapping[str, Any]]
 # What to do once per row, and the rows.
 Changes = tuple[RowChange, Rows]
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -31,6 +33,12 @@ class Connection(Protocol):
 
     async def fetch(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> Sequence[Row]:
         """Run a statement and return its rows."""
+
+    async def fetch_each(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        """Run statements one after the other and return the rows of each, all in one exchange with the server.
+
+        None of them sees what has become durable since the first began, but in rows that it locks.
+        """
 
     async def execute(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> None:
         """Run a statement that returns nothing."""

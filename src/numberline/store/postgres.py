@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from numberline.store.contract import NOTHING, Changes, Row, Work
+from numberline.store.contract import NOTHING, Changes, Question, Row, Work
 from numberline.store.errors import (
     CommitUnknown,
     ConstraintViolated,
@@ -60,6 +60,17 @@ def _joined(changes: tuple[RowChange, ...]) -> str:
     return f"WITH {before} {texts[-1]}" if before else texts[-1]
 
 
+@lru_cache(maxsize=256)
+def _together(statements: tuple[Statement, ...]) -> str:
+    """One statement that returns one row, which has the rows of each as an array."""
+    texts, first = [], 1
+    for statement in statements:
+        text = statement.text_from(first)
+        texts.append(f"(SELECT array_agg(found) FROM ({text}) AS found)")  # noqa: S608 - compiled SQL
+        first += statement.parameters("postgres")
+    return f"SELECT {', '.join(texts)}"
+
+
 class PostgresConnection:
     """A pooled connection inside a unit of work."""
 
@@ -75,6 +86,15 @@ class PostgresConnection:
             statement.text("postgres"), *statement.arguments("postgres", values)
         )
         return rows
+
+    async def fetch_each(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        """Run statements one after the other and return the rows of each, as one statement."""
+        if len(questions) == 1:
+            return [await self.fetch(*questions[0])]
+        text = _together(tuple(statement for statement, _ in questions))
+        arguments = [value for asked, values in questions for value in asked.arguments("postgres", values)]
+        found = await self._connection.fetchrow(text, *arguments)
+        return [rows or () for rows in found]
 
     async def execute(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> None:
         """Run a statement that returns nothing."""

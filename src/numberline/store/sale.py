@@ -7,7 +7,7 @@ little the batch starts again, patient with those offers, before anybody is told
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import BigInteger, bindparam, or_, select
@@ -21,14 +21,15 @@ from numberline.domain.working_set import AnswerKey, Effects, Needs, StoredAnswe
 from numberline.store.accounts import (
     INSERT_MOVEMENTS,
     INSERT_POSTINGS,
+    READ_BUYERS,
     SAVE_WALLETS,
     AccountQuestions,
     movement_rows,
     posting_rows,
     wallet_rows,
 )
-from numberline.store.catalog import CatalogQuestions
-from numberline.store.contract import Row
+from numberline.store.catalog import READ_REVISION, CatalogQuestions
+from numberline.store.contract import NOTHING, Question, Row
 from numberline.store.schema import block, charge, idempotency, rental
 from numberline.store.statements import Statement, insert_into, select_all, within
 from numberline.store.stock import BLOCK_COLUMNS, SAVE_BLOCKS, StockQuestions, block_rows, to_block
@@ -83,15 +84,22 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
 
         A Shortage: too little of some other offers was found without waiting; roll back and be patient with them too.
         """
-        buyers, revision = await self.lock_buyers_and_revision(
-            needs.account_ids, verifications=needs.verifications
+        account_ids = await self.lock_wallets(needs.account_ids)
+        blocks = await self._lock_all_of(patient, needs.numbers)
+        wanted = {offers: count for offers, count in needs.wanted.items() if offers not in patient}
+        buyers, revision, *looks = await self.connection.fetch_each(
+            (READ_BUYERS, account_ids),
+            (READ_REVISION, NOTHING),
+            *(_first_look(offers, count, needs) for offers, count in wanted.items() if offers),
         )
-        blocks = await self._lock_blocks(needs, patient)
-        if isinstance(blocks, Shortage):
-            return blocks
+        short = await self._pick_all(wanted, needs, looks, blocks)
+        # Each look is patient with more offers than the last, so there is a last one.
+        assert not short & patient, "a patient look has found all there is"
+        if short:
+            return Shortage(patient | short)
         return WorkingSet(
-            catalog_revision=await self.find_catalog_revision() if revision is None else revision,
-            buyers=buyers,
+            catalog_revision=revision[0][0],
+            buyers=await self.to_buyers(buyers, needs.verifications),
             blocks=blocks,
             owners=await self._find_owners(needs.numbers),
             addresses=await self.find_addresses(needs.address_ids),
@@ -113,43 +121,50 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
             (_INSERT_ANSWER, [_answer_row(key, answer) for key, answer in effects.answers.items()]),
         )
 
-    async def _lock_blocks(self, needs: Needs, patient: frozenset[Offers]) -> Blocks | Shortage:
-        """First the locks that may have to be waited for, all in one order; then those that nobody waits for."""
-        offer_ids = sorted({offer_id for offers in patient for offer_id in offers})
-        prefixes = sorted({block_of(number) for number in needs.numbers})
-        found: Blocks = {}
-        if offer_ids or prefixes:
-            values = {"offer_ids": offer_ids, "prefixes": prefixes}
-            _add(found, [to_block(row) for row in await self.connection.fetch(_PATIENT_BLOCKS, values)])
-        short = set()
-        for offers, count in needs.wanted.items():
-            if offers not in patient:
-                picked = await self._pick(offers, count + len(needs.numbers))
-                _add(found, picked or [])
-                short |= set() if picked else {offers}
-        # Each look is patient with more offers than the last, so there is a last one.
-        assert not short & patient, "a patient look has found all there is"
-        return Shortage(patient | short) if short else found
+    async def _lock_all_of(self, offers: frozenset[Offers], numbers: Collection[int]) -> Blocks:
+        """The locks that may have to be waited for, all in one order: before those that nobody waits for."""
+        offer_ids = sorted({offer_id for some in offers for offer_id in some})
+        prefixes = sorted({block_of(number) for number in numbers})
+        if not offer_ids and not prefixes:
+            return {}
+        values = {"offer_ids": offer_ids, "prefixes": prefixes}
+        return _by_key(to_block(row) for row in await self.connection.fetch(_PATIENT_BLOCKS, values))
 
-    async def _pick(self, offer_ids: tuple[int, ...], count: int) -> list[Block] | None:
+    async def _pick_all(
+        self, wanted: Mapping[Offers, int], needs: Needs, looks: Sequence[Sequence[Row]], blocks: Blocks
+    ) -> set[Offers]:
+        """Add enough blocks for all that is wanted, the first looks having been taken; returns what too few are of."""
+        short, taken = set(), iter(looks)
+        for offers, count in wanted.items():
+            first = next(taken) if offers else ()
+            picked = await self._pick(offers, count + len(needs.numbers), first)
+            blocks |= _by_key(picked or ())
+            short |= set() if picked else {offers}
+        return short
+
+    async def _pick(self, offer_ids: Offers, count: int, first: Sequence[Row]) -> list[Block] | None:
         """Lock enough blocks of some offers for `count` numbers, cheapest offer first; None when there seem too few."""
         picked: list[Block] = []
+        look: Sequence[Row] | None = first
         for offer_id in offer_ids:
-            found = await self._pick_from(offer_id, count)
+            found = await self._pick_from(offer_id, count, look)
+            look = None
             picked += found
             count -= sum(one.free_count for one in found)
             if count <= 0:
                 return picked
         return None
 
-    async def _pick_from(self, offer_id: int, count: int) -> list[Block]:
-        at_most = _FIRST_PICK + count // BLOCK_SIZE
+    async def _pick_from(self, offer_id: int, count: int, look: Sequence[Row] | None) -> list[Block]:
+        at_most = _blocks_for(count)
         while True:
-            rows = await self.connection.fetch(_PICKED_BLOCKS, {"offer": offer_id, "at_most": at_most})
-            found = [to_block(row) for row in rows]
+            if look is None:
+                look = await self.connection.fetch(_PICKED_BLOCKS, {"offer": offer_id, "at_most": at_most})
+            found = [to_block(row) for row in look]
             if len(found) < at_most or sum(one.free_count for one in found) >= count:
                 return found
             at_most *= _PICKS_PER_LOOK
+            look = None
 
     async def _find_owners(self, numbers: Collection[int]) -> dict[int, int]:
         if not numbers:
@@ -172,9 +187,17 @@ def _to_answer(row: Row) -> StoredAnswer:
     return StoredAnswer(bytes(row[3]), bytes(row[4]), from_micros(row[5]), row[6])
 
 
-def _add(found: Blocks, blocks: list[Block]) -> None:
-    for one in blocks:
-        found[one.offer_id, one.prefix] = one
+def _first_look(offers: Offers, count: int, needs: Needs) -> Question:
+    # Numbers that others of the batch buy exactly may be the ones that are found here.
+    return _PICKED_BLOCKS, {"offer": offers[0], "at_most": _blocks_for(count + len(needs.numbers))}
+
+
+def _blocks_for(count: int) -> int:
+    return _FIRST_PICK + count // BLOCK_SIZE
+
+
+def _by_key(blocks: Iterable[Block]) -> Blocks:
+    return {(one.offer_id, one.prefix): one for one in blocks}
 
 
 # Rows are in the order of their table's columns.

@@ -21,7 +21,7 @@ from typing import IO, Any, Final, TypeVar, cast
 
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 
-from numberline.store.contract import NOTHING, Changes, Row, Work
+from numberline.store.contract import NOTHING, Changes, Question, Row, Work
 from numberline.store.errors import (
     CommitUnknown,
     ConstraintViolated,
@@ -64,6 +64,10 @@ class SqliteConnection:
     async def fetch(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> Sequence[Row]:
         """Run a statement and return its rows."""
         return self._run(statement, values).fetchall()
+
+    async def fetch_each(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        """Run statements one after the other and return the rows of each."""
+        return [self._run(statement, values).fetchall() for statement, values in questions]
 
     async def execute(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> None:
         """Run a statement that returns nothing."""

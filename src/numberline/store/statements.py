@@ -5,6 +5,7 @@ SQLAlchemy is the language here, not the driver: the text goes straight to async
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, Literal
@@ -19,6 +20,7 @@ from sqlalchemy.types import Boolean
 
 Engine = Literal["sqlite", "postgres"]
 Rows = Sequence[tuple[Any, ...]]
+_PARAMETER = re.compile(r"\$(\d+)")
 
 
 @cache
@@ -43,6 +45,14 @@ class Statement:
     def text(self, engine: Engine) -> str:
         """The SQL for an engine."""
         return self._for(engine)[0]
+
+    def text_from(self, first: int) -> str:
+        """The SQL for PostgreSQL, its parameters numbered from `first`."""
+        return _PARAMETER.sub(lambda found: f"${int(found[1]) + first - 1}", self.text("postgres"))
+
+    def parameters(self, engine: Engine) -> int:
+        """How many parameters the engine's text has."""
+        return len(self._for(engine)[1])
 
     def arguments(self, engine: Engine, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values in the order the engine's text wants them; a missing one raises KeyError."""
