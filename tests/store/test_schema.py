@@ -73,6 +73,11 @@ def _differences(connection: Connection) -> list[Any]:
     return list(compare_metadata(context, metadata))
 
 
+def _columns_of(connection: Connection) -> dict[str, list[str]]:
+    look = inspect(connection)
+    return {name: [column["name"] for column in look.get_columns(name)] for name in metadata.tables}
+
+
 def _names_in(connection: Connection) -> set[str]:
     found, look = set[str | None](), inspect(connection)
     for table in metadata.tables:
@@ -97,6 +102,13 @@ async def test_the_migrations_make_exactly_the_metadata(store_url: str) -> None:
     await migrate(store_url)
     assert await _look(store_url, _differences) == []
     assert await _tables(store_url) == set(metadata.tables)
+
+
+async def test_columns_stand_in_the_order_of_the_metadata(store_url: str) -> None:
+    """PostgreSQL is given rows as values of the table's own row type, which go by their places."""
+    await migrate(store_url)
+    wanted = {table.name: table.columns.keys() for table in metadata.tables.values()}
+    assert await _look(store_url, _columns_of) == wanted
 
 
 async def test_every_constraint_bears_its_name(store_url: str) -> None:

@@ -1,0 +1,225 @@
+"""What can be held fast of the speed where times are noise: how often a batch asks the database, by which plans its
+questions are answered, and how much memory an attach takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import re
+import sqlite3
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any, Final
+
+import asyncpg
+import pytest
+from sqlalchemy import bindparam, select
+
+from numberline.store import access, accounts, catalog, questions, rentals, sale, stock
+from numberline.store.migrate import migrate
+from numberline.store.postgres import _SERVER_SETTINGS, PostgresStore
+from numberline.store.schema import rental
+from numberline.store.sqlite import SqliteStore
+from numberline.store.statements import Engine, Statement
+from tests.kit import world
+from tests.kit.world import Town
+
+IN_HOLLYWOOD: Final = {
+    "country_code": "US",
+    "phone_category_name": "local",
+    "phone_region_id": world.HOLLYWOOD,
+}
+
+
+# --- Exchanges -------------------------------------------------------------------------------------------------------
+
+
+class Overheard:
+    """What a town asks its database from now on."""
+
+    def __init__(self, store: Any) -> None:
+        self.texts: list[str] = []
+        if isinstance(store, SqliteStore):
+            for connection in store._connections:
+                connection.set_trace_callback(self.texts.append)
+        else:
+            assert isinstance(store, PostgresStore)
+            for holder in store._pool._holders:
+                if holder._con is not None:
+                    holder._con.add_query_logger(lambda query: self.texts.append(query.query))
+
+    def writing(self) -> list[str]:
+        """The first words of what the last transaction that wrote something asked."""
+        kinds = [text.replace(";", " ").split()[0] for text in self.texts]
+        begin = max(place for place, kind in enumerate(kinds) if kind == "BEGIN")
+        return kinds[begin:]
+
+
+async def buy(town: Town, *wanted: dict[str, Any], count: int = 1) -> None:
+    """Buy all that is wanted so often, everything at once."""
+    orders = [town.call("AttachPhoneNumber", one) for one in wanted for _ in range(count)]
+    assert all(answer.get("result") == 1 for answer in await asyncio.gather(*orders))
+
+
+@pytest.mark.parametrize("count", [1, 8])
+async def test_a_batch_of_any_size_is_five_exchanges_with_postgresql(town: Town, count: int) -> None:
+    """Each costs more than an attach does. SQLite has no exchanges; its statements are counted instead."""
+    # Connections are opened, statements prepared and ids fetched by what comes first.
+    await buy(town, IN_HOLLYWOOD, count=count)
+    heard = Overheard(town.store)
+    await buy(town, IN_HOLLYWOOD, count=count)
+    if town.store.engine == "postgres":
+        # Lock the wallets; load buyers, revision and blocks; write everything.
+        assert heard.writing() == ["BEGIN", "SELECT", "SELECT", "WITH", "COMMIT"]
+    else:
+        assert heard.writing() == (
+            ["BEGIN"] + 4 * ["SELECT"] + 2 * ["UPDATE"] + 2 * ["UPDATE"] + 4 * ["INSERT"] + ["COMMIT"]
+        )
+
+
+async def test_regions_are_picked_from_together(town: Town) -> None:
+    """However many regions the orders of a batch name, PostgreSQL is asked once for blocks of all of them."""
+    places = (world.HOLLYWOOD, world.SANDBOX, world.TWO_TIER)
+    wanted = [IN_HOLLYWOOD | {"phone_region_id": place} for place in places]
+    await buy(town, *wanted)
+    heard = Overheard(town.store)
+    await buy(town, *wanted)
+    if town.store.engine == "postgres":
+        assert len(heard.writing()) == 5
+
+
+async def test_requests_that_come_together_are_identified_in_one_question(town: Town) -> None:
+    await buy(town, IN_HOLLYWOOD, count=16)
+    heard = Overheard(town.store)
+    await asyncio.gather(*(town.call("GetAccountInfo") for _ in range(16)))
+    asked = [text for text in heard.texts if "public_key_pem" in text]
+    assert len(asked) == 1
+
+
+# --- Plans -----------------------------------------------------------------------------------------------------------
+
+# What grows with the business. None of it may be read from end to end to serve a request.
+LARGE: Final = (
+    "account",
+    "wallet",
+    "access_key",
+    "block",
+    "rental",
+    "movement",
+    "posting",
+    "charge",
+    "idempotency",
+)
+# These say something about all rows, for operators: the list of accounts and the summary of the stock.
+OF_ALL_ROWS: Final = {"accounts._ALL_RECORDS", "stock._SUMMARY"}
+
+
+def statements() -> Iterator[tuple[str, Statement]]:
+    """Every statement that serves requests, by its name."""
+    for module in (access, accounts, catalog, questions, rentals, sale, stock):
+        for name, found in vars(module).items():
+            place = f"{module.__name__.rpartition('.')[2]}.{name}"
+            if isinstance(found, Statement):
+                yield place, found
+            elif isinstance(found, dict):
+                yield from (
+                    (f"{place}[{key}]", one) for key, one in found.items() if isinstance(one, Statement)
+                )
+    yield "rentals._listing", rentals._listing(())
+    yield "canary", Statement(select(rental.c.id).where(rental.c.fee_micros == bindparam("fee")))
+
+
+async def fill(connection: asyncpg.Connection) -> None:
+    """Some ten thousand rows in every large table, which is enough for PostgreSQL to prefer an index."""
+    await connection.execute("SET session_replication_role = replica")  # no references are checked
+    for table in (*LARGE, "offer"):
+        columns = await connection.fetch(
+            "SELECT column_name AS name, data_type AS kind, is_nullable = 'YES' AS may_lack"
+            " FROM information_schema.columns WHERE table_name = $1 ORDER BY ordinal_position",
+            table,
+        )
+        for found in await connection.fetch(
+            "SELECT conname AS name FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'c'",
+            table,
+        ):
+            await connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {found['name']}")
+        values = ", ".join(_value(table, *column) for column in columns)
+        await connection.execute(f"INSERT INTO {table} SELECT {values} FROM generate_series(1, 20000) AS n")
+    await connection.execute("ANALYZE")
+
+
+def _value(table: str, name: str, kind: str, may_lack: bool) -> str:
+    if may_lack:
+        return "NULL"
+    if kind in ("bigint", "integer"):
+        # Many rows share an account, an offer or a region, but each account has one wallet.
+        is_shared = name in ("account_id", "offer_id", "region_id") and table != "wallet"
+        return "n % 500" if is_shared else "1000000 + n"
+    return {"smallint": "1", "boolean": "TRUE", "bytea": "'x'"}.get(kind, "'t' || n")
+
+
+async def plans_of_postgres(url: str) -> dict[str, str]:
+    """The generic plan of each statement, as the server's connections ask for it."""
+    connection = await asyncpg.connect(url, server_settings=_SERVER_SETTINGS)
+    await fill(connection)
+    plans = {}
+    for name, statement in statements():
+        await connection.execute(f"PREPARE asked AS {statement.text('postgres')}")
+        count = statement.parameters("postgres")
+        values = f"({', '.join(['NULL'] * count)})" if count else ""
+        rows = await connection.fetch(f"EXPLAIN (COSTS OFF) EXECUTE asked{values}")
+        plans[name] = "\n".join(row[0] for row in rows)
+        await connection.execute("DEALLOCATE asked")
+    await connection.close()
+    return plans
+
+
+def plans_of_sqlite(url: str) -> dict[str, str]:
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    plans = {}
+    for name, statement in statements():
+        text = statement.text("sqlite")
+        rows = connection.execute(
+            f"EXPLAIN QUERY PLAN {text}", [None] * statement.parameters("sqlite")
+        ).fetchall()
+        plans[name] = "\n".join(row[3] for row in rows)
+    connection.close()
+    return plans
+
+
+def scanned(engine: Engine, plan: str) -> set[str]:
+    """The tables that a plan reads from end to end."""
+    pattern = r"Seq Scan on (\w+)" if engine == "postgres" else r"SCAN (\w+)"
+    return set(re.findall(pattern, plan))
+
+
+async def test_no_statement_reads_a_large_table_from_end_to_end(store_url: str) -> None:
+    await migrate(store_url)
+    engine: Engine = "sqlite" if store_url.startswith("sqlite") else "postgres"
+    plans = plans_of_sqlite(store_url) if engine == "sqlite" else await plans_of_postgres(store_url)
+    # `owner` is another name of the account table.
+    found = {name: scanned(engine, plan) & {*LARGE, "owner"} for name, plan in plans.items()}
+    found = {name: tables for name, tables in found.items() if tables and name not in OF_ALL_ROWS}
+    assert found == {"canary": {"rental"}}
+
+
+# --- Memory ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_an_attach_allocates_is_given_back(town: Town) -> None:
+    """A server that kept a kilobyte of each request would need a gigabyte after a million."""
+    await buy(town, IN_HOLLYWOOD, count=64)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        await buy(town, IN_HOLLYWOOD, count=16)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(16):
+            await buy(town, IN_HOLLYWOOD, count=16)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 256 * 300, "a little may be kept of each, for what is counted and cached"
