@@ -28,7 +28,9 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
 
     loop = asyncio.get_running_loop()
     catalog = await self._catalog.current()
-    await Overheard([waiting.order for waiting in batch], catalog).run(self._store)
+    await Overheard([waiting.order for waiting in batch], catalog).run(
+        self._store, self._writer, self._has_waiting
+    )
 
 
 def main() -> None:

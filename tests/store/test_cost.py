@@ -78,6 +78,21 @@ async def test_a_batch_of_any_size_is_five_exchanges_with_postgresql(town: Town,
         )
 
 
+async def test_a_batch_that_follows_another_begins_with_its_end(town: Town) -> None:
+    """PostgreSQL is spared one exchange; and once nobody waits, nothing is left begun."""
+    await buy(town, IN_HOLLYWOOD)
+    town.desk._batch_max = 2
+    heard = Overheard(town.store)
+    await buy(town, IN_HOLLYWOOD, count=4)
+    if town.store.engine != "postgres":
+        return
+    transactions = [text.strip(";") for text in heard.texts if text.startswith(("BEGIN", "COMMIT"))]
+    assert transactions == ["BEGIN", "COMMIT AND CHAIN", "COMMIT"]
+    async with town.store.connection() as connection:  # type: ignore[attr-defined]
+        begun = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in %'"
+        assert await connection.fetchval(begun) == 0
+
+
 async def test_regions_are_picked_from_together(town: Town) -> None:
     """However many regions the orders of a batch name, PostgreSQL is asked once for blocks of all of them."""
     places = (world.HOLLYWOOD, world.SANDBOX, world.TWO_TIER)

@@ -19,7 +19,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Table, text
 from numberline.domain import errors
 from numberline.domain.verification import Verification
 from numberline.store import sqlite
-from numberline.store.contract import Store
+from numberline.store.contract import Store, Work
 from numberline.store.errors import (
     REFUSALS,
     CommitUnknown,
@@ -75,6 +75,38 @@ async def test_what_a_unit_of_work_wrote_is_there_when_it_returns(town: Town) ->
     other = open_store(_url_of(town))
     assert await _is_verified(other)
     await other.close()
+
+
+def _inserting(number: int) -> Work[None]:
+    statement = Statement(text(f"INSERT INTO kept VALUES ({number})"))
+    return lambda work: work.connection.execute(statement)
+
+
+_END_THE_IDLE: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND state = 'idle in transaction'"
+)
+
+
+async def test_a_writer_makes_each_unit_durable_by_itself(store_url: str) -> None:
+    """However many follow each other, and whatever one of them raises."""
+    await migrate(store_url)
+    store = open_store(store_url)
+    await _run(store, "CREATE TABLE kept (number bigint)")
+    writer = store.writer()
+
+    async def work(transaction: Transaction) -> None:
+        await _inserting(9)(transaction)
+        raise Boom
+
+    for place, more in enumerate((True, True, False), 1):
+        await writer.write(_inserting(place), more=lambda more=more: more)  # type: ignore[misc]
+        assert await _ask(store, "SELECT count(*) FROM kept WHERE number < 9") == place
+        with pytest.raises(Boom):
+            await writer.write(work, more=lambda: True)
+        await writer.rest()
+    assert await _ask(store, "SELECT count(*) FROM kept") == 3
+    await store.close()
 
 
 async def test_whatever_a_unit_of_work_raises_takes_all_of_it_back(town: Town) -> None:
@@ -338,6 +370,17 @@ async def test_an_operator_who_ends_the_session_makes_the_work_fail_and_not_the_
     with pytest.raises(StoreUnavailable):
         await _run(store, victim)
     await _run(store, "CREATE TABLE kept (number bigint)")
+    await store.close()
+
+
+async def test_a_writer_whose_kept_connection_was_cut_takes_another(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    await _run(store, "CREATE TABLE kept (number bigint)")
+    writer = store.writer()
+    await writer.write(_inserting(1), more=lambda: True)
+    await _run(store, _END_THE_IDLE)
+    await writer.write(_inserting(2), more=lambda: False)
+    assert await _ask(store, "SELECT count(*) FROM kept") == 2
     await store.close()
 
 

@@ -22,7 +22,7 @@ from numberline.domain.catalog import Catalog
 from numberline.domain.errors import Refusal
 from numberline.domain.working_set import Needs, WorkingSet
 from numberline.service.catalog import CatalogCache
-from numberline.store.contract import Store
+from numberline.store.contract import Store, Writer
 from numberline.store.errors import REFUSALS, CommitUnknown, ConstraintViolated, StoreBusy, StoreUnavailable
 from numberline.store.sale import Offers, Shortage
 from numberline.store.transaction import Transaction
@@ -101,6 +101,7 @@ class Desk:
     ) -> None:
         """`observe` is told of every batch that was committed."""
         self._store = store
+        self._writer = store.writer()
         self._catalog = catalog
         self._batch_max = batch_max
         self._observe = observe
@@ -127,19 +128,28 @@ class Desk:
             self._is_closing, self._server = False, None
 
     async def _serve(self) -> None:
-        while self._waiting or not self._is_closing:
+        try:
+            while self._waiting or not self._is_closing:
+                await self._serve_next()
+        finally:
+            await self._writer.rest()
+
+    async def _serve_next(self) -> None:
+        if not self._waiting:
+            # Whoever was at hand before the last commit may have gone away.
+            await self._writer.rest()
             await self._has_work.wait()
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
-            if not self._waiting and not self._is_closing:
-                self._has_work.clear()
-            try:
-                # Whoever went away before the desk came to them has not bought anything.
-                await self._settle([waiting for waiting in batch if not waiting.answer.done()])
-            except Exception:
-                log.exception("the desk failed a batch")
-            finally:
-                for waiting in batch:
-                    waiting.refuse(StoreUnavailable("the desk was closed"))
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+        if not self._waiting and not self._is_closing:
+            self._has_work.clear()
+        try:
+            # Whoever went away before the desk came to them has not bought anything.
+            await self._settle([waiting for waiting in batch if not waiting.answer.done()])
+        except Exception:
+            log.exception("the desk failed a batch")
+        finally:
+            for waiting in batch:
+                waiting.refuse(StoreUnavailable("the desk was closed"))
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Serve a batch; when it fails as a whole, serve its orders one by one, so that each gets its own answer."""
@@ -165,12 +175,15 @@ class Desk:
         for waiting in batch:
             await self._settle([waiting])
 
+    def _has_waiting(self) -> bool:
+        return bool(self._waiting)
+
     async def _transact(self, orders: list[Order]) -> _Outcome:
         """Serve orders in one transaction, against the catalogue of that transaction."""
         catalog = await self._catalog.current()
         for _ in range(_CATALOG_TRIES):
             try:
-                return await _Batch(orders, catalog).run(self._store)
+                return await _Batch(orders, catalog).run(self._store, self._writer, self._has_waiting)
             except _CatalogMoved as moved:
                 catalog = await self._catalog.of(moved.revision)
         raise AssertionError("the catalogue changed during each of several tries")
@@ -190,14 +203,14 @@ class _Batch:
             except Refusal as refusal:
                 self._early[place] = refusal
 
-    async def run(self, store: Store) -> _Outcome:
+    async def run(self, store: Store, writer: Writer, more: Callable[[], bool]) -> _Outcome:
         if len(self._early) == len(self._orders):
             self._check_revision(await store.read(lambda ask: ask.find_catalog_revision()))
             return list(self._early.values()), 0
         patient: frozenset[Offers] = frozenset()
         while True:
             try:
-                return await store.write(partial(self._work, patient))
+                return await writer.write(partial(self._work, patient), more=more)
             except _LookAgain as look:
                 patient = look.shortage.offers
 

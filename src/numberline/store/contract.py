@@ -50,6 +50,16 @@ class Connection(Protocol):
         """Ids of a kind that nobody else has or will get; some may stay unused."""
 
 
+class Writer(Protocol):
+    """Writes units of work that follow each other closely; one at a time."""
+
+    async def write(self, work: Work[T], *, more: Callable[[], bool]) -> T:
+        """The same as `Store.write`; `more` is asked before the commit whether the next one is at hand already."""
+
+    async def rest(self) -> None:
+        """Hold nothing for a next one."""
+
+
 class Store(Protocol):
     """A store of either engine."""
 
@@ -68,6 +78,9 @@ class Store(Protocol):
         Whatever it raises rolls it back. Raises `StoreUnavailable`, `StoreBusy`, `ConstraintViolated` and
         `CommitUnknown`.
         """
+
+    def writer(self) -> Writer:
+        """A writer of its own."""
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` or `SchemaMismatch` unless the store can serve."""

@@ -12,7 +12,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
@@ -124,6 +124,10 @@ class SqliteStore:
         """Run a unit of work in one durable transaction."""
         return cast("T", await self._in(self._writer, self._write, work))
 
+    def writer(self) -> SqliteWriter:
+        """A writer of its own."""
+        return SqliteWriter(self)
+
     async def check(self) -> None:
         """Raise unless the file can be read and is as durable as promised."""
         await self._in(self._readers, self._check)
@@ -190,6 +194,21 @@ class SqliteStore:
             level = self._connection().execute("PRAGMA synchronous").fetchone()[0]
             if level != _SYNCHRONOUS_FULL:
                 raise SchemaMismatch(f"SQLite runs with synchronous={level}; FULL is required")
+
+
+class SqliteWriter:
+    """Writes units of work one after the other; the store's one writing thread keeps all there is to keep."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store: Final = store
+
+    async def write(self, work: Work[T], *, more: Callable[[], bool]) -> T:
+        """Run a unit of work in one durable transaction."""
+        del more
+        return await self._store.write(work)
+
+    async def rest(self) -> None:
+        """Hold nothing."""
 
 
 class _Turn:

@@ -57,7 +57,14 @@ class FakeStore:
         self.patient: list[frozenset[Offers]] = []
         self.saved: list[Effects] = []
 
-    async def write(self, work: Callable[[FakeStore], Awaitable[Any]]) -> Any:
+    def writer(self) -> FakeStore:
+        return self
+
+    async def rest(self) -> None:
+        pass
+
+    async def write(self, work: Callable[[FakeStore], Awaitable[Any]], *, more: Callable[[], bool]) -> Any:
+        del more
         await self.gate.wait()
         result = await work(self)
         if self.troubles:
