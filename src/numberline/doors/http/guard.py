@@ -27,6 +27,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from numberline.domain import limits
@@ -117,6 +118,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def _find_door(self) -> ApiDoor | None:
         """The door that API requests may be handed to directly: none if uvicorn would do anything else for them."""
         app: object = self.app
+        if isinstance(app, ProxyHeadersMiddleware):
+            app = app.app  # it tells who called, which the API does not ask
         config = self.config
         is_special = config.access_log or config.root_path or config.reset_contextvars
         is_plain = config.limit_concurrency is None and not is_special

@@ -58,7 +58,7 @@ class Quick(GuardedProtocol):
 class Town:
     """A running server."""
 
-    def __init__(self, is_short: bool) -> None:
+    def __init__(self, is_short: bool, *, behind_proxies: bool = False) -> None:
         self.office = Office()
         split = Split((OnlyShort if is_short else ApiDoor)(self.office), pages)
 
@@ -76,7 +76,7 @@ class Town:
                 lifespan="off",
                 interface="asgi3",
                 access_log=False,
-                proxy_headers=False,
+                proxy_headers=behind_proxies,
                 server_header=False,
                 headers=[("X-Extra", "1")],
                 log_config=None,
@@ -267,6 +267,15 @@ def test_a_connection_keeps_no_body(short: Town) -> None:
         (connection,) = short.server.server_state.connections
         wait_until(lambda: connection.cycle._protocol is None)
         assert connection.cycle._body == connection._body == b""
+
+
+def test_behind_trusted_proxies_the_way_is_as_short() -> None:
+    """Who called is told to the pages; the API does not ask."""
+    town = Town(is_short=True, behind_proxies=True)
+    said = town.exchange(LAST.replace(CLOSE, CLOSE + b"X-Forwarded-For: 203.0.113.9\r\n"))
+    assert said.startswith(b"HTTP/1.1 200 OK")
+    assert said.endswith(b'{"result":1}')
+    town.stop()
 
 
 @pytest.mark.parametrize("is_short", [True, False])
