@@ -33,6 +33,7 @@ SECTIONS: Final = (
     "books",
     "reads",
     "processes",
+    "capacity",
     "memory",
     "start",
     "token",
