@@ -7,10 +7,9 @@ import time
 from typing import Any
 
 from numberline.service import desk
+from numberline.store import postgres, sqlite
 
-
-def _dawdle() -> None:
-    time.sleep(0.05)
+_DAWDLE_SECONDS = 0.05
 
 
 async def _rash(self: desk.Desk, batch: list[Any]) -> None:
@@ -23,7 +22,6 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
                 loop.call_soon_threadsafe(
                     waiting.refuse if isinstance(answer, Exception) else waiting.accept, answer
                 )
-            _dawdle()
             return found
 
     loop = asyncio.get_running_loop()
@@ -33,9 +31,24 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
     )
 
 
+def _commit_late() -> None:
+    to_sqlite, to_postgres = sqlite._commit, postgres._commit
+
+    def dawdle(connection: Any) -> None:
+        time.sleep(_DAWDLE_SECONDS)
+        to_sqlite(connection)
+
+    async def dawdle_there(connection: Any, text: str) -> None:
+        await asyncio.sleep(_DAWDLE_SECONDS)
+        await to_postgres(connection, text)
+
+    sqlite._commit, postgres._commit = dawdle, dawdle_there
+
+
 def main() -> None:
     """Make the desk rash, then run the product's command line."""
     desk.Desk._settle = _rash  # type: ignore[method-assign]
+    _commit_late()
     from numberline.doors.cli.main import run
 
     run()

@@ -30,6 +30,9 @@ class _NoTurn:
     def __enter__(self) -> None:
         pass
 
+    def comes_at_once(self) -> bool:
+        return True
+
     def __exit__(self, *_: object) -> None:
         pass
 

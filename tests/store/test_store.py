@@ -7,6 +7,7 @@ import os
 import resource
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -106,6 +107,27 @@ async def test_a_writer_makes_each_unit_durable_by_itself(store_url: str) -> Non
             await writer.write(work, more=lambda: True)
         await writer.rest()
     assert await _ask(store, "SELECT count(*) FROM kept") == 3
+    await store.close()
+
+
+async def test_a_writer_waits_for_whoever_is_writing(store_url: str) -> None:
+    await migrate(store_url)
+    store = open_store(store_url)
+    await _run(store, "CREATE TABLE kept (number bigint PRIMARY KEY)")
+
+    async def linger(work: Transaction) -> None:
+        await _inserting(1)(work)
+        if store.engine == "sqlite":
+            time.sleep(0.3)  # noqa: ASYNC251 - in the writing thread
+        else:
+            await asyncio.sleep(0.3)
+
+    lingering = asyncio.create_task(store.write(linger))
+    await asyncio.sleep(0.1)
+    writer = store.writer()
+    await asyncio.gather(writer.write(_inserting(2), more=lambda: False), store.write(_inserting(3)))
+    await lingering
+    assert await _ask(store, "SELECT sum(number) FROM kept") == 6
     await store.close()
 
 

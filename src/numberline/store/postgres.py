@@ -230,8 +230,8 @@ class PostgresWriter:
             except StoreBusy:
                 if is_last:
                     raise
-            except StoreUnavailable:
-                # A kept connection may have been cut off while nobody looked.
+            except (StoreUnavailable, asyncpg.InternalClientError):
+                # A kept connection may have been cut off while nobody looked, as asyncpg finds out by and by.
                 if is_last or not is_kept:
                     raise
         raise AssertionError("the last attempt returns or raises")
@@ -241,9 +241,12 @@ class PostgresWriter:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        try:
             if connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
+        except Exception:  # noqa: BLE001 - whatever is the matter with it, nobody shall have it again
+            with contextlib.suppress(asyncpg.InterfaceError):  # the pool has taken it back already
+                connection.terminate()
         await self._pool.release(connection)
 
     async def _write(self, work: Work[T], more: Callable[[], bool]) -> T:

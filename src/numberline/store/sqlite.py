@@ -105,9 +105,10 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: tuple[int, int] | None = None
-        self._turn = _Turn(path.with_name(path.name + ".turn"))
+        self._turn = self.turn()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._writers: list[SqliteWriter] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._readers = ThreadPoolExecutor(READER_COUNT, thread_name_prefix="sqlite-reader")
 
@@ -126,7 +127,8 @@ class SqliteStore:
 
     def writer(self) -> SqliteWriter:
         """A writer of its own."""
-        return SqliteWriter(self)
+        self._writers.append(SqliteWriter(self))
+        return self._writers[-1]
 
     async def check(self) -> None:
         """Raise unless the file can be read and is as durable as promised."""
@@ -136,6 +138,9 @@ class SqliteStore:
         """Finish what runs and close all connections."""
         for pool in (self._writer, self._readers):
             await asyncio.to_thread(pool.shutdown)
+        for writer in self._writers:
+            await asyncio.to_thread(writer.close)
+        self._writers.clear()
         for connection in self._connections:
             connection.close()
         self._connections.clear()
@@ -146,17 +151,32 @@ class SqliteStore:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, task, *arguments))
 
     def _connection(self, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-        # SQLite would go on with a file that was removed or replaced under it, and what it acknowledged would be lost.
+        self.check_file()
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = self.connected(busy_seconds)
+        return found
+
+    def check_file(self) -> None:
+        """Raise `StoreUnavailable` when the file was removed or replaced.
+
+        SQLite would go on with it, and what it acknowledged would be lost.
+        """
         present = _identity(self._path)
         if self._file is None:
             self._file = present
         elif present != self._file:
             raise StoreUnavailable(f"{self._path} is no longer the file that was opened")
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._local.connection = connect(self._path, busy_seconds)
-            self._connections.append(found)
-        return found
+
+    def connected(self, busy_seconds: float) -> sqlite3.Connection:
+        """A new connection, which is closed with the store."""
+        made = connect(self._path, busy_seconds)
+        self._connections.append(made)
+        return made
+
+    def turn(self) -> _Turn:
+        """The queue for the right to write, with a place of its own in it."""
+        return _Turn(self._path.with_name(self._path.name + ".turn"))
 
     def _read(self, ask: Work[T], busy_seconds: float = BUSY_SECONDS) -> T:
         with translated():
@@ -176,18 +196,8 @@ class SqliteStore:
             except BaseException:
                 _roll_back(connection)
                 raise
-            self._commit(connection)
+            _commit(connection)
             return result
-
-    def _commit(self, connection: sqlite3.Connection) -> None:
-        try:
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            # SQLite rolls back by itself when the disk fails it; only then is there nothing left to undo.
-            if connection.in_transaction:
-                _roll_back(connection)
-                raise
-            raise CommitUnknown(str(error)) from error
 
     def _check(self) -> None:
         with translated():
@@ -197,18 +207,73 @@ class SqliteStore:
 
 
 class SqliteWriter:
-    """Writes units of work one after the other; the store's one writing thread keeps all there is to keep."""
+    """Writes units of work that are short, one after the other, on the event loop itself; the commit has a thread.
+
+    In a thread each statement would let the loop have the interpreter and wait to get it back, for longer than the
+    statement takes. What cannot begin at once is left to the store's writing thread.
+    """
 
     def __init__(self, store: SqliteStore) -> None:
         self._store: Final = store
+        self._turn: Final = store.turn()
+        self._committer: Final = ThreadPoolExecutor(1, thread_name_prefix="sqlite-committer")
+        self._connection: sqlite3.Connection | None = None
+        self._is_writing = False
 
     async def write(self, work: Work[T], *, more: Callable[[], bool]) -> T:
         """Run a unit of work in one durable transaction."""
         del more
-        return await self._store.write(work)
+        with translated():
+            connection = self._begun()
+        if connection is None:
+            return await self._store.write(work)
+        with translated():
+            try:
+                result = _to_its_end(work(Transaction(SqliteConnection(connection))))
+            except BaseException:
+                self._end(_roll_back, connection)
+                raise
+            loop = asyncio.get_running_loop()
+            # A caller that goes away must not leave the thread's outcome unobserved, hence the shield.
+            await asyncio.shield(loop.run_in_executor(self._committer, self._end, _commit, connection))
+        return result
 
     async def rest(self) -> None:
         """Hold nothing."""
+
+    def close(self) -> None:
+        """Finish what runs."""
+        self._committer.shutdown()
+        self._turn.close()
+
+    def _begun(self) -> sqlite3.Connection | None:
+        """A connection in a transaction; None where somebody else is writing."""
+        if self._is_writing or not self._turn.comes_at_once():
+            return None
+        self._is_writing = True
+        try:
+            self._store.check_file()
+            if self._connection is None:
+                self._connection = self._store.connected(busy_seconds=0)
+            with translated():
+                self._connection.execute("BEGIN IMMEDIATE")
+        except StoreBusy:
+            self._leave()
+            return None
+        except BaseException:
+            self._leave()
+            raise
+        return self._connection
+
+    def _end(self, end: Callable[[sqlite3.Connection], None], connection: sqlite3.Connection) -> None:
+        try:
+            end(connection)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._turn.__exit__()
+        self._is_writing = False
 
 
 class _Turn:
@@ -221,14 +286,20 @@ class _Turn:
         self._handle: Any = None
 
     def __enter__(self) -> None:
+        if not self.comes_at_once():
+            self._wait()
+
+    def comes_at_once(self) -> bool:
+        """Take the turn unless somebody else has it."""
         try:
             if self._handle is None:
                 self._handle = self._path.open("ab")
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._wait()
+            return False
         except OSError as error:
             raise StoreUnavailable(str(error)) from error
+        return True
 
     def __exit__(self, *_: object) -> None:
         fcntl.flock(self._handle, fcntl.LOCK_UN)
@@ -323,6 +394,17 @@ def _plain(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        # SQLite rolls back by itself when the disk fails it; only then is there nothing left to undo.
+        if connection.in_transaction:
+            _roll_back(connection)
+            raise
+        raise CommitUnknown(str(error)) from error
 
 
 # SQLite names the columns where PostgreSQL names the constraint over them.
