@@ -2,7 +2,8 @@
 
 A unit of work is an async function over a `Transaction`. `Store.write` runs it in one transaction: all of it is
 durable when the call returns, or none of it happened. On PostgreSQL it runs on the event loop; on SQLite the whole
-of it runs in the writer's thread, one hop for one unit of work.
+of it runs in the writer's thread, one hop for one unit of work. A `Writer` is for many short ones in a row, as the
+desk has them.
 """
 
 from __future__ import annotations
