@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import pytest
 
 from numberline.domain.blocks import ALL_FREE, Block, Mask, numbers_in, range_bits
 from numberline.domain.catalog import Offer
+from numberline.domain.paging import Page
 from numberline.service import stock_search
 from numberline.service.stock_search import Search
 from numberline.store.contract import Store
@@ -142,6 +144,42 @@ async def test_millions_that_are_whole(store: Store, rng: random.Random) -> None
         total = reference.search(pattern, 0, 0)[1]
         for offset in (0, total // 2, max(total - 20, 0)):
             assert await search(store, pattern, offset, 20) == reference.search(pattern, offset, 20), pattern
+
+
+async def test_millions_of_one_offer_that_have_sold_something(store: Store, rng: random.Random) -> None:
+    """Only what is missing from them is counted, unless a thousand has sold out."""
+    blocks = [Block(1, prefix, 1000, ALL_FREE) for prefix in range(15551000, 15554000)]
+    for started in rng.sample(blocks[:2000], 40):
+        started.free_map = random_map(rng) or 1
+    blocks[2500].free_map = 0
+    await bring_in(store, blocks)
+    reference = Reference(blocks)
+    for pattern in ("*", "*555*", "1555*99", "*0000", "15552*0*", "15553*0*", "*1*1*1*"):
+        total = reference.search(pattern, 0, 0)[1]
+        for offset in (0, total // 2, max(total - 20, 0)):
+            page = await store.read(lambda ask, asked=(pattern, offset): _one_offer(ask, *asked))  # type: ignore[misc]
+            assert (page.items, page.total) == reference.search(pattern, offset, 20), pattern
+
+
+async def test_a_thousand_that_sells_out_while_it_is_counted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was among the started ones, and then it is not: its million is looked into as a whole."""
+    blocks = [Block(1, prefix, 1000, ALL_FREE) for prefix in range(15551000, 15552000)]
+    blocks[7].free_map = 0b1
+    await bring_in(store, blocks)
+    seen = Transaction.started_kept
+
+    async def but_one(self: Transaction, *arguments: Any) -> list[Any]:
+        return [row for row in await seen(self, *arguments) if row[0] != blocks[7].prefix]
+
+    monkeypatch.setattr(Transaction, "started_kept", but_one)
+    page = await store.read(lambda ask: _one_offer(ask, "*7*", 0, 0))
+    assert page.total == Reference(blocks).search("*7*", 0, 0)[1]
+
+
+async def _one_offer(ask: Transaction, pattern: str, offset: int, count: int = 20) -> Page[Found]:
+    return await Search(ask, [1], Mask(pattern)).page(offset, count)
 
 
 async def test_short_numbers_of_several_lengths_are_counted_once(store: Store) -> None:

@@ -150,6 +150,7 @@ class Mask:
         while "**" in pattern:
             pattern = pattern.replace("**", "*")
         self.pattern = pattern
+        self.matches_all = pattern == "*"
         self._stars = _places(pattern, "*")
         self._digits = [_places(pattern, digit) for digit in "0123456789"]
         self._steps: dict[int, list[int]] = {}

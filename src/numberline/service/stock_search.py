@@ -13,7 +13,15 @@ from typing import Final
 
 import msgspec
 
-from numberline.domain.blocks import Mask, Million, count_matching, numbers_in, unpack
+from numberline.domain.blocks import (
+    ENDING_DIGITS,
+    NUMBER_DIGITS_MAX,
+    Mask,
+    Million,
+    count_matching,
+    numbers_in,
+    unpack,
+)
 from numberline.domain.paging import Page
 from numberline.domain.phone import BLOCK_SIZE
 from numberline.store.contract import Row
@@ -22,17 +30,22 @@ from numberline.store.transaction import Transaction
 MILLION: Final = BLOCK_SIZE * BLOCK_SIZE
 # PostgreSQL's rows are read on the event loop, which serves others between one piece and the next.
 PIECE_BLOCKS: Final = 4_000
+_ALL_PREFIXES: Final = (0, 10 ** (NUMBER_DIGITS_MAX - ENDING_DIGITS) - 1)
 _FIRST_LOOK: Final = 32
 _LOOK_GROWTH: Final = 4
 
 
 class _Counted(msgspec.Struct):
-    """How many numbers of a million match; `is_open` until its blocks have been looked at."""
+    """How many numbers of a million match; `is_open` until its blocks have been looked at.
+
+    `started`, of a million whose thousand blocks are all there, is how many of them have sold something.
+    """
 
     million: int
     count: int
     blocks: int
     is_open: bool
+    started: int | None = None
 
 
 class Search:
@@ -46,10 +59,14 @@ class Search:
 
     async def page(self, offset: int, count: int) -> Page[tuple[int, int]]:
         """Offer and number of matching free numbers, lowest number first, and how many match in all."""
+        if self._mask.matches_all and not offset:
+            # What most ask for, and what needs no count of each million.
+            free = await self._ask.count_free(self._offer_ids)
+            return Page(await self._list(_ALL_PREFIXES, 0, count) if free else [], sum(free.values()))
         counted = await self._count()
         total = sum(one.count for one in counted)
         touched, skip = _touched(counted, offset, count)
-        return Page(await self._list(touched, skip, count) if touched else [], total)
+        return Page(await self._list(self._span(touched), skip, count) if touched else [], total)
 
     # Counting.
 
@@ -63,9 +80,15 @@ class Search:
             elif whole == BLOCK_SIZE:
                 counted.append(_Counted(million, found.count, blocks, is_open=False))
             elif found.count:
-                counted.append(_Counted(million, 0, blocks, is_open=True))
+                # Two offers may have blocks of one thousand, and none of another.
+                is_complete = blocks == BLOCK_SIZE and len(self._offer_ids) == 1
+                started = BLOCK_SIZE - whole if is_complete else None
+                counted.append(_Counted(million, 0, blocks, is_open=True, started=started))
         for piece in _pieces(counted):
-            await self._look_into(piece)
+            if piece[0].started is None:
+                await self._look_into(piece)
+            else:
+                await self._look_into_started(piece)
         return counted
 
     async def _sums(self) -> list[tuple[int, int, int, int]]:
@@ -99,12 +122,29 @@ class Search:
         for one in piece:
             one.count = counts[one.million]
 
+    async def _look_into_started(self, piece: list[_Counted]) -> None:
+        """Count what is missing: of whole blocks all matches are there."""
+        missing = dict.fromkeys((one.million for one in piece), 0)
+        left = {one.million: one.started or 0 for one in piece}
+        for prefix, free_count, data in await self._ask.started_kept(self._offer_ids, self._span(piece)):
+            million, thousand = divmod(prefix, BLOCK_SIZE)
+            if million not in missing:
+                continue  # it lies between two of the piece, and nothing in it matches
+            wanted = self._in(million).endings[thousand]
+            missing[million] += wanted.bit_count() - count_matching(data, free_count, wanted)
+            left[million] -= 1
+        for one in piece:
+            one.count = self._in(one.million).count - missing[one.million]
+        # Some that were counted have sold their last number since.
+        if gone := [one for one in piece if left[one.million] > 0]:
+            await self._look_into(gone)
+
     # Listing.
 
-    async def _list(self, touched: list[_Counted], skip: int, count: int) -> list[tuple[int, int]]:
-        """Up to `count` numbers of some millions in a row, after the first `skip`."""
+    async def _list(self, span: tuple[int, int], skip: int, count: int) -> list[tuple[int, int]]:
+        """Up to `count` numbers of the prefixes of a span, both ends included, after the first `skip`."""
         numbers: list[tuple[int, int]] = []
-        first, last = self._span(touched)
+        first, last = span
         at_most = _FIRST_LOOK + (skip + count) // BLOCK_SIZE
         while first <= last:
             kept, done = await self._ask.first_kept(self._offer_ids, (first, last), at_most)
@@ -159,7 +199,7 @@ class Search:
 
 def _pieces(counted: list[_Counted]) -> Iterator[list[_Counted]]:
     """The millions to look into, those next to each other together while they have not too many blocks."""
-    for is_open, neighbours in groupby(counted, key=lambda one: one.is_open):
+    for (is_open, _), neighbours in groupby(counted, key=lambda one: (one.is_open, one.started is None)):
         piece: list[_Counted] = []
         for one in neighbours if is_open else ():
             if piece and sum(other.blocks for other in piece) + one.blocks > PIECE_BLOCKS:

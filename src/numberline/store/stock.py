@@ -60,6 +60,9 @@ _MILLIONS = Statement(
     .group_by(_million)
 )
 _ALL_KEPT = Statement(select(block.c.prefix, block.c.free_count, block.c.free_map).where(_open))
+_STARTED_KEPT = Statement(
+    select(block.c.prefix, block.c.free_count, block.c.free_map).where(_open, block.c.free_map.is_not(None))
+)
 _FIRST_KEPT = Statement(
     select(block.c.prefix, block.c.offer_id, block.c.free_count, block.c.free_map)
     .where(_open)
@@ -214,9 +217,18 @@ class StockQuestions(Questions):
 
     async def all_kept(self, offer_ids: Collection[int], prefixes: tuple[int, int]) -> list[Row]:
         """Prefix, free count and packed map of every block with stock between two prefixes, in no order."""
+        return await self._kept(_ALL_KEPT, offer_ids, prefixes)
+
+    async def started_kept(self, offer_ids: Collection[int], prefixes: tuple[int, int]) -> list[Row]:
+        """The same of blocks that have not all their thousand numbers."""
+        return await self._kept(_STARTED_KEPT, offer_ids, prefixes)
+
+    async def _kept(
+        self, statement: Statement, offer_ids: Collection[int], prefixes: tuple[int, int]
+    ) -> list[Row]:
         rows: list[Row] = []
         for offer_id in offer_ids:
-            rows += await self.connection.fetch(_ALL_KEPT, _between(offer_id, prefixes))
+            rows += await self.connection.fetch(statement, _between(offer_id, prefixes))
         return rows
 
     async def first_kept(
