@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from numberline.api.dispatch import Dispatcher
 from numberline.api.methods import REGISTRY
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 log = logging.getLogger(__name__)
+
+_SWITCH_SECONDS: Final = 0.0005
 
 
 def compose(settings: Settings, clock: Clock) -> Services:
@@ -78,6 +81,8 @@ def create_server_app(settings: Settings, clock: Clock) -> ASGIApp:
 def create_app_from_environment() -> ASGIApp:
     """The application of one process of several, which finds its settings in the environment."""
     app = create_server_app(load_settings(Path(os.environ[f"{PREFIX}HOME"])), SystemClock())
+    # Threads that read and commit on SQLite want the interpreter back from a busy event loop: after so long they get it.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what is loaded by now stays as long as the process: the collector need not look at it again
     return app
 
