@@ -209,6 +209,16 @@ def scanned(engine: Engine, plan: str) -> set[str]:
     return set(re.findall(pattern, plan))
 
 
+async def test_thousands_that_are_sold_out_are_not_gone_through(store_url: str) -> None:
+    """The pick takes the highest thousand with stock: whatever is above it has been sold, sooner or later all of it."""
+    await migrate(store_url)
+    is_sqlite = store_url.startswith("sqlite")
+    plans = plans_of_sqlite(store_url) if is_sqlite else await plans_of_postgres(store_url)
+    assert re.search(
+        r"(?i)\busing index ix_block_open|backward using ix_block_open", plans["sale._PICKED_BLOCKS"]
+    )
+
+
 async def test_no_statement_reads_a_large_table_from_end_to_end(store_url: str) -> None:
     await migrate(store_url)
     engine: Engine = "sqlite" if store_url.startswith("sqlite") else "postgres"

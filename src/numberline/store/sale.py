@@ -30,7 +30,7 @@ from numberline.store.accounts import (
 )
 from numberline.store.catalog import READ_REVISION, CatalogQuestions
 from numberline.store.contract import NOTHING, Question, Row
-from numberline.store.schema import block, charge, idempotency, rental
+from numberline.store.schema import OPEN_BLOCKS, block, charge, idempotency, rental
 from numberline.store.statements import Statement, insert_into, select_all, within
 from numberline.store.stock import BLOCK_COLUMNS, SAVE_BLOCKS, StockQuestions, block_rows, to_block
 
@@ -53,7 +53,9 @@ _PICKED_BLOCKS = Statement(
     .where(block.c.offer_id == bindparam("offer"), block.c.is_open)
     .order_by(block.c.prefix.desc())
     .limit(bindparam("at_most", type_=BigInteger))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
+    # By the table itself SQLite would go through all thousands that are sold out.
+    sqlite_index=OPEN_BLOCKS,
 )
 _PATIENT_BLOCKS = Statement(
     select(*BLOCK_COLUMNS)

@@ -6,6 +6,8 @@ Constraint names are part of the contract: `store.errors` maps each to the refus
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -186,6 +188,7 @@ block = Table(
     postgresql_with={"fillfactor": "90"},
     sqlite_with_rowid=False,
 )
+OPEN_BLOCKS: Final = next(index for index in block.indexes if index.name == "ix_block_open")
 
 # Ids are handed out in ranges, so that nobody waits for anybody else's transaction to learn the next one.
 id_range = Table(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, Literal
 
-from sqlalchemy import ARRAY, BigInteger, Table, Text, bindparam, select
+from sqlalchemy import ARRAY, BigInteger, Index, Table, Text, bindparam, select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import Executable
@@ -38,8 +38,10 @@ def _dialect(engine: Engine) -> Dialect:
 class Statement:
     """One statement, compiled for an engine when it is first used there."""
 
-    def __init__(self, expression: Executable) -> None:
+    def __init__(self, expression: Executable, *, sqlite_index: Index | None = None) -> None:
+        """`sqlite_index` is what SQLite shall read its table by, where it would choose worse."""
         self._expression = expression
+        self._sqlite_index = sqlite_index
         self._compiled: dict[Engine, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {}
 
     def text(self, engine: Engine) -> str:
@@ -66,9 +68,18 @@ class Statement:
             compiled: Any = self._expression.compile(dialect=_dialect(engine))  # type: ignore[attr-defined]
             # Constants of the expression are parameters too, with a value of their own.
             constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-            found = (str(compiled), tuple(compiled.positiontup or ()), constants)
+            found = (self._hinted(engine, str(compiled)), tuple(compiled.positiontup or ()), constants)
             self._compiled[engine] = found
         return found
+
+    def _hinted(self, engine: Engine, text: str) -> str:
+        index = self._sqlite_index
+        if engine != "sqlite" or index is None:
+            return text
+        assert index.table is not None, "an index is of a table"
+        table = f"FROM {index.table.name} "
+        assert table in text, "a hint is for a table that is read"
+        return text.replace(table, f"{table}INDEXED BY {index.name} ")
 
 
 class within(ColumnElement[bool]):  # noqa: N801 - reads as an operator, like SQLAlchemy's own

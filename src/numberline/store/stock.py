@@ -83,16 +83,6 @@ _ENDS = Statement(
     .where(within(offer.c.id, "offer_ids"))
 )
 _BLOCKS = Statement(
-    select(block.c.prefix, block.c.free_count, block.c.offer_id)
-    .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
-    .order_by(block.c.prefix, block.c.offer_id)
-)
-_OPEN_MAPS = Statement(
-    select(*BLOCK_COLUMNS)
-    .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
-    .order_by(block.c.prefix, block.c.offer_id)
-)
-_BLOCKS = Statement(
     select(*BLOCK_COLUMNS)
     .where(within(block.c.prefix, "prefixes"))
     .order_by(block.c.prefix, block.c.offer_id)
