@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import sqlite3
@@ -349,15 +350,17 @@ class Scissors:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
         answers = asyncio.create_task(self._pass_on(far_reader, writer))
-        while data := await reader.read(65_536):
-            if self.cut and b"COMMIT" in data:
-                answers.cancel()
-                await asyncio.wait([answers])
-                if self.cut == "answer":
-                    far_writer.write(data)
-                    await far_reader.read(65_536)
-                break
-            far_writer.write(data)
+        # A client that gives a connection up may leave something unread, which resets it.
+        with contextlib.suppress(ConnectionResetError):
+            while data := await reader.read(65_536):
+                if self.cut and b"COMMIT" in data:
+                    answers.cancel()
+                    await asyncio.wait([answers])
+                    if self.cut == "answer":
+                        far_writer.write(data)
+                        await far_reader.read(65_536)
+                    break
+                far_writer.write(data)
         for one in (writer, far_writer):
             one.close()
 
