@@ -60,13 +60,17 @@ class Search:
     async def page(self, offset: int, count: int) -> Page[tuple[int, int]]:
         """Offer and number of matching free numbers, lowest number first, and how many match in all."""
         if self._mask.matches_all and not offset:
-            # What most ask for, and what needs no count of each million.
-            free = await self._ask.count_free(self._offer_ids)
-            return Page(await self._list(_ALL_PREFIXES, 0, count) if free else [], sum(free.values()))
+            return await self._first_page(count)
         counted = await self._count()
         total = sum(one.count for one in counted)
         touched, skip = _touched(counted, offset, count)
         return Page(await self._list(self._span(touched), skip, count) if touched else [], total)
+
+    async def _first_page(self, count: int) -> Page[tuple[int, int]]:
+        """What most ask for, which needs no count of each million and but one exchange with the store."""
+        at_most = _looking_at(count)
+        kept, done, free = await self._ask.first_kept_and_free(self._offer_ids, _ALL_PREFIXES, at_most)
+        return Page(await self._list(_ALL_PREFIXES, 0, count, (kept, done)) if free else [], free)
 
     # Counting.
 
@@ -141,13 +145,19 @@ class Search:
 
     # Listing.
 
-    async def _list(self, span: tuple[int, int], skip: int, count: int) -> list[tuple[int, int]]:
-        """Up to `count` numbers of the prefixes of a span, both ends included, after the first `skip`."""
+    async def _list(
+        self, span: tuple[int, int], skip: int, count: int, look: tuple[list[Row], int] | None = None
+    ) -> list[tuple[int, int]]:
+        """Up to `count` numbers of the prefixes of a span, both ends included, after the first `skip`.
+
+        `look` is the first look at the span where it has been taken already.
+        """
         numbers: list[tuple[int, int]] = []
         first, last = span
-        at_most = _FIRST_LOOK + (skip + count) // BLOCK_SIZE
+        at_most = _looking_at(skip + count)
         while first <= last:
-            kept, done = await self._ask.first_kept(self._offer_ids, (first, last), at_most)
+            kept, done = look or await self._ask.first_kept(self._offer_ids, (first, last), at_most)
+            look = None
             rows = [row for row in kept if self._endings(row[0])]
             place, skip = self._skip(rows, skip)
             for prefix, sharing in groupby(rows[place:], key=itemgetter(0)):
@@ -195,6 +205,11 @@ class Search:
         if million != self._million:
             self._million, self._found = million, self._mask.in_million(million)
         return self._found
+
+
+def _looking_at(numbers: int) -> int:
+    """How many blocks a first look for some numbers takes in."""
+    return _FIRST_LOOK + numbers // BLOCK_SIZE
 
 
 def _pieces(counted: list[_Counted]) -> Iterator[list[_Counted]]:

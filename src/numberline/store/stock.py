@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from numberline.domain.blocks import Block, pack, unpack
 from numberline.domain.phone import BLOCK_SIZE
-from numberline.store.contract import Row
+from numberline.store.contract import Question, Row
 from numberline.store.questions import Questions
 from numberline.store.schema import block, offer, rental
 from numberline.store.statements import Statement, insert_into, update_rows, within
@@ -40,6 +40,12 @@ _FREE_COUNTS = Statement(
     select(block.c.offer_id, cast(func.sum(block.c.free_count), BigInteger))
     .where(within(block.c.offer_id, "offer_ids"), block.c.is_open)
     .group_by(block.c.offer_id)
+)
+# For one offer a plain sum, which takes half as long as one by groups.
+_FREE_COUNT = Statement(
+    select(cast(func.sum(block.c.free_count), BigInteger)).where(
+        block.c.offer_id == bindparam("offer"), block.c.is_open
+    )
 )
 # Of one offer at a time: PostgreSQL, which plans before it knows the values, would answer for a list of offers by
 # reading everybody's blocks between the prefixes, and for one it takes the index that knows both.
@@ -176,6 +182,20 @@ def _between(offer_id: int, prefixes: tuple[int, int]) -> dict[str, object]:
     return {"offer": offer_id, "first": prefixes[0], "last": prefixes[1]}
 
 
+def _first_looks(offer_ids: Collection[int], prefixes: tuple[int, int], at_most: int) -> list[Question]:
+    return [(_FIRST_KEPT, {"at_most": at_most, **_between(offer_id, prefixes)}) for offer_id in offer_ids]
+
+
+def _merge_looks(looks: Iterable[Sequence[Row]], last: int, at_most: int) -> tuple[list[Row], int]:
+    """The rows of all offers in order, up to the first prefix after which one of them may have more."""
+    rows: list[Row] = []
+    for found in looks:
+        if len(found) == at_most:
+            last = min(last, found[-1][0])
+        rows += found
+    return sorted((row for row in rows if row[0] <= last), key=itemgetter(0, 1)), last
+
+
 class StockQuestions(Questions):
     """The stock as blocks."""
 
@@ -228,14 +248,18 @@ class StockQuestions(Questions):
 
         There are at most `at_most` of each offer, and of no thousand only some.
         """
-        rows, last = list[Row](), prefixes[1]
-        for offer_id in offer_ids:
-            values = {"at_most": at_most, **_between(offer_id, (prefixes[0], last))}
-            found = await self.connection.fetch(_FIRST_KEPT, values)
-            if len(found) == at_most:
-                last = found[-1][0]
-            rows += found
-        return sorted((row for row in rows if row[0] <= last), key=itemgetter(0, 1)), last
+        looks = _first_looks(offer_ids, prefixes, at_most)
+        return _merge_looks(await self.connection.fetch_each(*looks), prefixes[1], at_most)
+
+    async def first_kept_and_free(
+        self, offer_ids: Sequence[int], prefixes: tuple[int, int], at_most: int
+    ) -> tuple[list[Row], int, int]:
+        """What `first_kept` tells, and how many numbers are free in all, of a few offers."""
+        looks = _first_looks(offer_ids, prefixes, at_most)
+        sums: list[Question] = [(_FREE_COUNT, {"offer": offer_id}) for offer_id in offer_ids]
+        found = await self.connection.fetch_each(*looks, *sums)
+        free = sum(row[0] or 0 for rows in found[len(looks) :] for row in rows)
+        return *_merge_looks(found[: len(looks)], prefixes[1], at_most), free
 
     async def find_blocks(self, prefixes: Collection[int], *, lock: bool = False) -> list[Block]:
         """The blocks of some thousands, of any offer."""
