@@ -33,11 +33,13 @@ _CHUNK_BLOCKS: Final = 50_000
 _BLOCKS_SOLD_TOGETHER: Final = 20
 
 
-async def prepare(url: str, *, blocks: int = 2_000, other_blocks: int = 0) -> None:
-    """A store with 64 rich accounts, `blocks` thousands to sell, and `other_blocks` thousands in another region."""
+async def prepare(
+    url: str, *, blocks: int = 2_000, other_blocks: int = 0, accounts: int = ACCOUNTS
+) -> None:
+    """A store with rich accounts, `blocks` thousands to sell, and `other_blocks` thousands in another region."""
     await migrate(url)
     store = open_store(url)
-    await store.write(_fill)
+    await store.write(_filling(accounts))
     await add_blocks(url, OFFER, FIRST_PREFIX, blocks)
     await add_blocks(url, OTHER_OFFER, OTHER_PREFIX, other_blocks)
     await store.close()
@@ -98,7 +100,11 @@ async def findings(url: str) -> int:
     return len(report.findings)
 
 
-async def _fill(write: Transaction) -> None:
+def _filling(accounts: int) -> Work[None]:
+    return lambda write: _fill(write, accounts)
+
+
+async def _fill(write: Transaction, accounts: int) -> None:
     now = datetime.now(UTC)
     await write.replace_catalog(
         CatalogRows(
@@ -117,8 +123,8 @@ async def _fill(write: Transaction) -> None:
         )
     )
     await write.insert_offers([Offer(OFFER, REGION, ""), Offer(OTHER_OFFER, OTHER_REGION, "")])
-    ids = iter(await write.connection.reserve_ids("movement", ACCOUNTS))
-    for account_id in range(FIRST_ACCOUNT, FIRST_ACCOUNT + ACCOUNTS):
+    ids = iter(await write.connection.reserve_ids("movement", accounts))
+    for account_id in range(FIRST_ACCOUNT, FIRST_ACCOUNT + accounts):
         identity = Account(account_id, f"a{account_id}", None, True, False, "USD", "US")
         record = AccountRecord(identity, f"{account_id}@x.invalid", Profile(), Wallet(0, 0, 0, 0), now)
         await write.insert_account(record)

@@ -24,7 +24,7 @@ from numberline.domain.working_set import Needs, WorkingSet
 from numberline.service.catalog import CatalogCache
 from numberline.store.contract import Store, Writer
 from numberline.store.errors import REFUSALS, CommitUnknown, ConstraintViolated, StoreBusy, StoreUnavailable
-from numberline.store.sale import Offers, Shortage
+from numberline.store.sale import Heads, Offers, Shortage
 from numberline.store.transaction import Transaction
 
 BATCH_MAX: Final = 64
@@ -103,6 +103,7 @@ class Desk:
         self._store = store
         self._writer = store.writer()
         self._catalog = catalog
+        self._heads = Heads()
         self._batch_max = batch_max
         self._observe = observe
         self._waiting: deque[_Waiting] = deque()
@@ -183,7 +184,9 @@ class Desk:
         catalog = await self._catalog.current()
         for _ in range(_CATALOG_TRIES):
             try:
-                return await _Batch(orders, catalog).run(self._store, self._writer, self._has_waiting)
+                return await _Batch(orders, catalog, self._heads).run(
+                    self._store, self._writer, self._has_waiting
+                )
             except _CatalogMoved as moved:
                 catalog = await self._catalog.of(moved.revision)
         raise AssertionError("the catalogue changed during each of several tries")
@@ -192,9 +195,10 @@ class Desk:
 class _Batch:
     """Orders with what they need, as one catalogue sees it."""
 
-    def __init__(self, orders: list[Order], catalog: Catalog) -> None:
+    def __init__(self, orders: list[Order], catalog: Catalog, heads: Heads) -> None:
         self._orders = orders
         self._catalog = catalog
+        self._heads = heads
         self._needs = Needs()
         self._early: dict[int, Refusal] = {}
         for place, order in enumerate(orders):
@@ -215,7 +219,7 @@ class _Batch:
                 patient = look.shortage.offers
 
     async def _work(self, patient: frozenset[Offers], work: Transaction) -> _Outcome:
-        world = await work.lock_for_sale(self._needs, patient)
+        world = await work.lock_for_sale(self._needs, patient, self._heads)
         if isinstance(world, Shortage):
             raise _LookAgain(world)
         self._check_revision(world.catalog_revision)

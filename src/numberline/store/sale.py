@@ -36,6 +36,8 @@ from numberline.store.stock import BLOCK_COLUMNS, SAVE_BLOCKS, StockQuestions, b
 
 _FIRST_PICK = 2
 _PICKS_PER_LOOK = 4
+_LOOKS_PER_HEAD = 256
+_TOP = 2**63 - 1
 
 # The offers that one region is sold from.
 Offers = tuple[int, ...]
@@ -48,9 +50,33 @@ class Shortage(msgspec.Struct, frozen=True):
     offers: frozenset[Offers]
 
 
+class Heads:
+    """Where the stock of each offer began when it was last looked at: the highest prefix with something to sell.
+
+    Sold thousands stay in PostgreSQL's index until nobody can see them any more; under an old snapshot every pick would
+    step over all of them. A head only says where to look first: nothing is sold out before a look from the top. Now and
+    then one begins there anyway, for what was added or locked when it was passed.
+    """
+
+    def __init__(self) -> None:
+        self._heads: dict[int, tuple[int, int]] = {}
+
+    def of(self, offer_id: int) -> int:
+        """The highest prefix to look at first."""
+        return self._heads.get(offer_id, (_TOP, 0))[0]
+
+    def note(self, offer_id: int, found: Sequence[Block]) -> None:
+        """Remember where something was found, or that nothing was."""
+        looks = self._heads.get(offer_id, (_TOP, 0))[1]
+        if found and looks < _LOOKS_PER_HEAD:
+            self._heads[offer_id] = found[0].prefix, looks + 1
+        else:
+            self._heads.pop(offer_id, None)
+
+
 _PICKED_BLOCKS = Statement(
     select(*BLOCK_COLUMNS)
-    .where(block.c.offer_id == bindparam("offer"), block.c.is_open)
+    .where(block.c.offer_id == bindparam("offer"), block.c.is_open, block.c.prefix <= bindparam("head"))
     .order_by(block.c.prefix.desc())
     .limit(bindparam("at_most", type_=BigInteger))
     .with_for_update(skip_locked=True),
@@ -81,10 +107,12 @@ _INSERT_ANSWER = insert_into(idempotency)
 class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
     """Selling."""
 
-    async def lock_for_sale(self, needs: Needs, patient: frozenset[Offers]) -> WorkingSet | Shortage:
+    async def lock_for_sale(
+        self, needs: Needs, patient: frozenset[Offers], heads: Heads
+    ) -> WorkingSet | Shortage:
         """Lock and load what a batch needs, waiting for all that is left of the `patient` offers.
 
-        A Shortage: too little of some other offers was found without waiting; roll back and be patient with them too.
+        `heads` are of the looks before, and kept up to date. A Shortage: too little of some other offers was found without waiting; roll back and be patient with them too.
         """
         account_ids = await self.lock_wallets(needs.account_ids)
         blocks = await self._lock_all_of(patient, needs.numbers)
@@ -92,9 +120,9 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
         buyers, revision, *looks = await self.connection.fetch_each(
             (READ_BUYERS, account_ids),
             (READ_REVISION, NOTHING),
-            *(_first_look(offers, count, needs) for offers, count in wanted.items() if offers),
+            *(_first_look(offers, count, needs, heads) for offers, count in wanted.items() if offers),
         )
-        short = await self._pick_all(wanted, needs, looks, blocks)
+        short = await self._pick_all(wanted, needs, looks, blocks, heads)
         # Each look is patient with more offers than the last, so there is a last one.
         assert not short & patient, "a patient look has found all there is"
         if short:
@@ -133,23 +161,31 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
         return _by_key(to_block(row) for row in await self.connection.fetch(_PATIENT_BLOCKS, values))
 
     async def _pick_all(
-        self, wanted: Mapping[Offers, int], needs: Needs, looks: Sequence[Sequence[Row]], blocks: Blocks
+        self,
+        wanted: Mapping[Offers, int],
+        needs: Needs,
+        looks: Sequence[Sequence[Row]],
+        blocks: Blocks,
+        heads: Heads,
     ) -> set[Offers]:
         """Add enough blocks for all that is wanted, the first looks having been taken; returns what too few are of."""
         short, taken = set(), iter(looks)
         for offers, count in wanted.items():
             first = next(taken) if offers else ()
-            picked = await self._pick(offers, count + len(needs.numbers), first)
+            picked = await self._pick(offers, count + len(needs.numbers), first, heads)
             blocks |= _by_key(picked or ())
             short |= set() if picked else {offers}
         return short
 
-    async def _pick(self, offer_ids: Offers, count: int, first: Sequence[Row]) -> list[Block] | None:
+    async def _pick(
+        self, offer_ids: Offers, count: int, first: Sequence[Row], heads: Heads
+    ) -> list[Block] | None:
         """Lock enough blocks of some offers for `count` numbers, cheapest offer first; None when there seem too few."""
         picked: list[Block] = []
         look: Sequence[Row] | None = first
         for offer_id in offer_ids:
-            found = await self._pick_from(offer_id, count, look)
+            found = await self._pick_from(offer_id, count, look, heads)
+            heads.note(offer_id, found)
             look = None
             picked += found
             count -= sum(one.free_count for one in found)
@@ -157,15 +193,22 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
                 return picked
         return None
 
-    async def _pick_from(self, offer_id: int, count: int, look: Sequence[Row] | None) -> list[Block]:
-        at_most = _blocks_for(count)
+    async def _pick_from(
+        self, offer_id: int, count: int, look: Sequence[Row] | None, heads: Heads
+    ) -> list[Block]:
+        head, at_most = heads.of(offer_id), _blocks_for(count)
         while True:
             if look is None:
-                look = await self.connection.fetch(_PICKED_BLOCKS, {"offer": offer_id, "at_most": at_most})
+                values = {"offer": offer_id, "head": head, "at_most": at_most}
+                look = await self.connection.fetch(_PICKED_BLOCKS, values)
             found = [to_block(row) for row in look]
-            if len(found) < at_most or sum(one.free_count for one in found) >= count:
+            is_all = len(found) < at_most and head == _TOP
+            if is_all or sum(one.free_count for one in found) >= count:
                 return found
-            at_most *= _PICKS_PER_LOOK
+            if len(found) == at_most:
+                at_most *= _PICKS_PER_LOOK
+            else:
+                head = _TOP
             look = None
 
     async def _find_owners(self, numbers: Collection[int]) -> dict[int, int]:
@@ -189,9 +232,10 @@ def _to_answer(row: Row) -> StoredAnswer:
     return StoredAnswer(bytes(row[3]), bytes(row[4]), from_micros(row[5]), row[6])
 
 
-def _first_look(offers: Offers, count: int, needs: Needs) -> Question:
+def _first_look(offers: Offers, count: int, needs: Needs, heads: Heads) -> Question:
     # Numbers that others of the batch buy exactly may be the ones that are found here.
-    return _PICKED_BLOCKS, {"offer": offers[0], "at_most": _blocks_for(count + len(needs.numbers))}
+    at_most = _blocks_for(count + len(needs.numbers))
+    return _PICKED_BLOCKS, {"offer": offers[0], "head": heads.of(offers[0]), "at_most": at_most}
 
 
 def _blocks_for(count: int) -> int:

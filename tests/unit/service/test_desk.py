@@ -16,7 +16,7 @@ from numberline.service.catalog import CatalogCache
 from numberline.service.desk import Desk, Served
 from numberline.store.contract import Store
 from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
-from numberline.store.sale import Offers, Shortage
+from numberline.store.sale import Heads, Offers, Shortage
 
 
 def catalog_of(revision: int) -> Catalog:
@@ -77,7 +77,9 @@ class FakeStore:
     async def find_catalog_revision(self) -> int:
         return self.revision
 
-    async def lock_for_sale(self, needs: Needs, patient: frozenset[Offers]) -> WorkingSet | Shortage:
+    async def lock_for_sale(
+        self, needs: Needs, patient: frozenset[Offers], _heads: Heads
+    ) -> WorkingSet | Shortage:
         self.transactions.append(needs)
         self.patient.append(patient)
         if self.scarce and not patient:
