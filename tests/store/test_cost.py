@@ -45,9 +45,9 @@ class Overheard:
                 connection.set_trace_callback(self.texts.append)
         else:
             assert isinstance(store, PostgresStore)
-            for holder in store._pool._holders:
-                if holder._con is not None:
-                    holder._con.add_query_logger(lambda query: self.texts.append(query.query))
+            pooled = [holder._con for holder in store._pool._holders]
+            for connection in filter(None, (*pooled, store._brief_connection)):
+                connection.add_query_logger(lambda query: self.texts.append(query.query))
 
     def writing(self) -> list[str]:
         """The first words of what the last transaction that wrote something asked."""

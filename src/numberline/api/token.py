@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import json
-import re
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
@@ -17,8 +16,8 @@ import msgspec
 from numberline.domain import limits
 from numberline.domain.errors import INVALID_TOKEN_FORMAT, Refusal
 
-_PART = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+# From the alphabet of tokens to the one that is decoded; what only the latter has becomes something it has not.
+_TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
 _INSTANT_MAX: Final = 2**53
 _LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # By how many letters the last group of four has: no byte can end after one of them, and after two or three the lowest
@@ -75,14 +74,12 @@ def _read(text: str) -> Token:
 
 
 def _read_part(part: str) -> bytes:
-    if not _PART.fullmatch(part):
-        _unreadable()
     encoded = part.encode("ascii").translate(_TO_STANDARD)
     # Of the texts that decode to the same bytes only the one that encoding would give is accepted: the bits of its
     # last letter that belong to no byte are 0.
-    if encoded[-1] not in _LAST_LETTERS[len(encoded) % 4]:
+    if not encoded or encoded[-1] not in _LAST_LETTERS[len(encoded) % 4]:
         _unreadable()
-    return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))
+    return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4), strict_mode=True)
 
 
 def _read_object(text: bytes) -> dict[str, Any]:

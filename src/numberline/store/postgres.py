@@ -133,11 +133,14 @@ class PostgresStore:
         self._pool: Any = None
         self._opening = asyncio.Lock()
         self._ids_connection: Any = None
+        self._brief_connection: Any = None
+        self._is_brief_busy = False
         self._ids = _IdRanges(self)
 
     async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads."""
-        del brief
+        if brief and not self._is_brief_busy:
+            return await self._read_briefly(ask)
         async with self.connection() as connection:
             if not snapshot:
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))
@@ -145,6 +148,23 @@ class PostgresStore:
                 # Whoever wants one instant of everything reads for longer than a request may.
                 await connection.execute("SET LOCAL statement_timeout = 0")
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))
+
+    async def _read_briefly(self, ask: Work[T]) -> T:
+        """Read over a connection of one's own: the way through the pool costs as much as a small question."""
+        self._is_brief_busy = True
+        try:
+            with translated():
+                if self._brief_connection is None or self._brief_connection.is_closed():
+                    self._brief_connection = await self._connect()
+                return await ask(Transaction(PostgresConnection(self._brief_connection, self._ids)))
+        except BaseException:
+            # Whatever was the matter with it, the next read begins with another one.
+            connection, self._brief_connection = self._brief_connection, None
+            if connection is not None:
+                connection.terminate()
+            raise
+        finally:
+            self._is_brief_busy = False
 
     async def write(self, work: Work[T]) -> T:
         """Run a unit of work in one durable transaction; again after a deadlock or serialization failure."""
@@ -164,9 +184,10 @@ class PostgresStore:
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
-        if self._ids_connection is not None:
-            await self._ids_connection.close()
-            self._ids_connection = None
+        for connection in (self._ids_connection, self._brief_connection):
+            if connection is not None:
+                await connection.close()
+        self._ids_connection = self._brief_connection = None
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
@@ -184,12 +205,14 @@ class PostgresStore:
         """
         with translated():
             if self._ids_connection is None or self._ids_connection.is_closed():
-                self._ids_connection = await asyncpg.connect(
-                    self._url, server_settings=_SERVER_SETTINGS, command_timeout=60
-                )
+                self._ids_connection = await self._connect()
             arguments = RESERVE_IDS.arguments("postgres", {"name_": name, "count_": count})
             after = await self._ids_connection.fetchval(RESERVE_IDS.text("postgres"), *arguments)
         return range(after - count, after)
+
+    async def _connect(self) -> Any:
+        """A connection beside the pool."""
+        return await asyncpg.connect(self._url, server_settings=_SERVER_SETTINGS, command_timeout=60)
 
     async def opened(self) -> Any:
         """The pool of connections."""

@@ -59,7 +59,7 @@ async def lifespan(receive, send):
         return
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    os.write(1, b"lifespan over\n")  # in one call: print would let another process in before the newline
+    os.write(1, b"lifespan over\\n")  # in one call: print would let another process in before the newline
     if os.environ.get("SERVED") == "hanging":
         await asyncio.sleep(60)
     await send({"type": "lifespan.shutdown.complete"})
