@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Table, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Table, func, literal, select, text
 
 from numberline.domain import errors
 from numberline.domain.verification import Verification
@@ -638,3 +638,21 @@ async def test_a_brief_question_is_answered_while_another_writes(store_url: str)
         leave.set()
         await writing
         await store.close()
+
+
+async def test_a_brief_question_that_turns_out_long_is_answered_elsewhere(store_url: str) -> None:
+    await migrate(store_url)
+    store = open_store(store_url)
+    threads: list[str] = []
+    counted = select(literal(1).label("number")).cte("counted", recursive=True)
+    counted = counted.union_all(select(counted.c.number + 1).where(counted.c.number < 100_000))
+    counting = Statement(select(func.count()).select_from(counted))
+
+    async def ask(reading: Transaction) -> int:
+        threads.append(threading.current_thread().name)
+        return int((await reading.connection.fetch(counting))[0][0])
+
+    assert await store.read(ask, brief=True) == 100_000
+    assert len(threads) == (2 if store.engine == "sqlite" else 1)
+    assert store.engine != "sqlite" or threads[1].startswith("sqlite-reader")
+    await store.close()

@@ -120,13 +120,13 @@ class Authenticator:
 
     async def _find_account(self, name: str, value: str) -> Account | None:
         if name == "account_name":
-            return await self._store.read(lambda reading: reading.find_account_by_name(value))
+            return await self._store.read(lambda reading: reading.find_account_by_name(value), brief=True)
         if name == "account_email":
-            return await self._store.read(lambda reading: reading.find_account_by_email(value))
+            return await self._store.read(lambda reading: reading.find_account_by_email(value), brief=True)
         account_id = _read_account_id(value)
         if account_id is None:
             return None
-        return await self._store.read(lambda reading: reading.find_account(account_id))
+        return await self._store.read(lambda reading: reading.find_account(account_id), brief=True)
 
 
 def _credential(raw: RawParameters, name: str) -> str | None:

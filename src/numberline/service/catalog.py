@@ -26,7 +26,7 @@ class CatalogCache:
         """The catalogue, at most `FRESH_SECONDS` behind the store."""
         if self._catalog is not None and time.monotonic() - self._checked_at < FRESH_SECONDS:
             return self._catalog
-        return await self.of(await self._store.read(lambda ask: ask.find_catalog_revision()))
+        return await self.of(await self._store.read(lambda ask: ask.find_catalog_revision(), brief=True))
 
     async def of(self, revision: int) -> Catalog:
         """The catalogue of the revision the store is said to have, or of the one it has by now."""

@@ -110,13 +110,13 @@ async def list_rentals(call: Call, order: RentalsOrder) -> Page[RentalView]:
     is_bound = order.is_bound or order.is_bound_to_rule or order.rule_ids or order.rule_names
     if is_bound or not account_ids or not frozen:
         return Page([], 0)
-    found = await call.services.store.read(lambda ask: ask.list_rentals(wanted), snapshot=True)
+    found = await call.services.store.read(lambda ask: ask.list_rentals(wanted), snapshot=True, brief=True)
     return Page([_view(one, catalog) for one in found.items], found.total)
 
 
 async def owns_number(call: Call, order: OwnershipOrder) -> bool:
     """Tell whether the calling account itself rents the number."""
-    owner = await call.services.store.read(lambda ask: ask.find_owner(order.number))
+    owner = await call.services.store.read(lambda ask: ask.find_owner(order.number), brief=True)
     return owner is not None and owner == call.caller.account.id
 
 
@@ -125,7 +125,7 @@ async def _account_ids(call: Call, order: RentalsOrder) -> list[int]:
     own = [] if order.children_only else [call.caller.account.id]
     if order.child_ids is None and not order.children_only:
         return own
-    children = await call.services.store.read(lambda ask: ask.child_ids(call.caller.account.id))
+    children = await call.services.store.read(lambda ask: ask.child_ids(call.caller.account.id), brief=True)
     chosen = children if order.child_ids in (None, "all") else order.child_ids
     if not set(chosen) <= set(children):
         raise Refusal(errors.INVALID_CHILD)

@@ -43,7 +43,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
 async def show_account(call: Call, order: AccountOrder) -> AccountView:
     """Show the calling account."""
     caller = call.caller
-    record = await call.services.store.read(lambda ask: ask.find_record(caller.account.id))
+    record = await call.services.store.read(lambda ask: ask.find_record(caller.account.id), brief=True)
     assert record is not None, "a caller has an account"
     wallet = record.wallet
     return AccountView(

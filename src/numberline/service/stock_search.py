@@ -31,7 +31,9 @@ MILLION: Final = BLOCK_SIZE * BLOCK_SIZE
 # PostgreSQL's rows are read on the event loop, which serves others between one piece and the next.
 PIECE_BLOCKS: Final = 4_000
 _ALL_PREFIXES: Final = (0, 10 ** (NUMBER_DIGITS_MAX - ENDING_DIGITS) - 1)
-_FIRST_LOOK: Final = 32
+# Most blocks hold more than a page of any numbers, and few those that a mask asks for.
+_FIRST_LOOK: Final = 4
+_FIRST_MASKED_LOOK: Final = 32
 _LOOK_GROWTH: Final = 4
 
 
@@ -68,7 +70,7 @@ class Search:
 
     async def _first_page(self, count: int) -> Page[tuple[int, int]]:
         """What most ask for, which needs no count of each million and but one exchange with the store."""
-        at_most = _looking_at(count)
+        at_most = self._looking_at(count)
         kept, done, free = await self._ask.first_kept_and_free(self._offer_ids, _ALL_PREFIXES, at_most)
         return Page(await self._list(_ALL_PREFIXES, 0, count, (kept, done)) if free else [], free)
 
@@ -154,7 +156,7 @@ class Search:
         """
         numbers: list[tuple[int, int]] = []
         first, last = span
-        at_most = _looking_at(skip + count)
+        at_most = self._looking_at(skip + count)
         while first <= last:
             kept, done = look or await self._ask.first_kept(self._offer_ids, (first, last), at_most)
             look = None
@@ -168,6 +170,11 @@ class Search:
                     return numbers
             first, at_most = done + 1, min(at_most * _LOOK_GROWTH, PIECE_BLOCKS)
         return numbers
+
+    def _looking_at(self, numbers: int) -> int:
+        """How many blocks a first look for some numbers takes in."""
+        first = _FIRST_LOOK if self._mask.matches_all else _FIRST_MASKED_LOOK
+        return first + numbers // BLOCK_SIZE
 
     def _skip(self, rows: list[Row], skip: int) -> tuple[int, int]:
         """How many rows hold nothing but numbers to skip, thousands kept together, and how many are left to skip."""
@@ -205,11 +212,6 @@ class Search:
         if million != self._million:
             self._million, self._found = million, self._mask.in_million(million)
         return self._found
-
-
-def _looking_at(numbers: int) -> int:
-    """How many blocks a first look for some numbers takes in."""
-    return _FIRST_LOOK + numbers // BLOCK_SIZE
 
 
 def _pieces(counted: list[_Counted]) -> Iterator[list[_Counted]]:

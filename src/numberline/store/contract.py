@@ -69,8 +69,8 @@ class Store(Protocol):
     async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads.
 
-        With `snapshot` all its statements see one instant. `brief` says that it looks up a few rows by their keys,
-        which an engine in this process does at once. Raises `StoreUnavailable`.
+        With `snapshot` all its statements see one instant. `brief` says that it is likely to be short: an engine
+        in this process runs it at once, and once more elsewhere should it turn out to be long. Raises `StoreUnavailable`.
         """
 
     async def write(self, work: Work[T]) -> T:

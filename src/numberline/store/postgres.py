@@ -139,7 +139,7 @@ class PostgresStore:
 
     async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads."""
-        if brief and not self._is_brief_busy:
+        if brief and not snapshot and not self._is_brief_busy:
             return await self._read_briefly(ask)
         async with self.connection() as connection:
             if not snapshot:

@@ -40,6 +40,8 @@ BUSY_SECONDS: Final = 10
 READER_COUNT: Final = 2
 ROWS_AT_ONCE_MAX: Final = 64
 STATEMENTS_KEPT: Final = 512
+# Of SQLite's own steps; they take a millisecond or two.
+BRIEF_STEPS: Final = 100_000
 _SYNCHRONOUS_FULL: Final = 2
 
 
@@ -116,9 +118,10 @@ class SqliteStore:
         """Run a unit of work that only reads; it always sees one instant."""
         del snapshot
         if brief:
-            # The way to another thread and back takes longer than the look-up, and readers wait for no writer.
+            # In a thread each row would let the loop have the interpreter, and wait to get it back. Readers wait for
+            # no writer, and what turns out to take long is begun again where it keeps nobody waiting.
             with contextlib.suppress(StoreBusy):
-                return self._read(ask, busy_seconds=0)
+                return self._read(ask, is_brief=True)
         return cast("T", await self._in(self._readers, self._read, ask))
 
     async def write(self, work: Work[T]) -> T:
@@ -150,11 +153,20 @@ class SqliteStore:
         # A caller that goes away must not leave the thread's outcome unobserved, hence the shield.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, task, *arguments))
 
-    def _connection(self, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    def _connection(self) -> sqlite3.Connection:
         self.check_file()
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = self._local.connection = self.connected(busy_seconds)
+            found = self._local.connection = self.connected(BUSY_SECONDS)
+        return found
+
+    def _brief_connection(self) -> sqlite3.Connection:
+        """One that waits for nobody, and breaks off what takes more than `BRIEF_STEPS`."""
+        self.check_file()
+        found: sqlite3.Connection | None = getattr(self._local, "brief_connection", None)
+        if found is None:
+            found = self._local.brief_connection = self.connected(busy_seconds=0)
+            found.set_progress_handler(lambda: True, BRIEF_STEPS)
         return found
 
     def check_file(self) -> None:
@@ -178,9 +190,9 @@ class SqliteStore:
         """The queue for the right to write, with a place of its own in it."""
         return _Turn(self._path.with_name(self._path.name + ".turn"))
 
-    def _read(self, ask: Work[T], busy_seconds: float = BUSY_SECONDS) -> T:
+    def _read(self, ask: Work[T], *, is_brief: bool = False) -> T:
         with translated():
-            connection = self._connection(busy_seconds)
+            connection = self._brief_connection() if is_brief else self._connection()
             connection.execute("BEGIN")
             try:
                 return _to_its_end(ask(Transaction(SqliteConnection(connection))))
@@ -416,6 +428,8 @@ _UNIQUE_COLUMNS: Final = {
         *(found for found in table.indexes if found.unique),
     ]
 }
+# The last is of a read that was broken off for being long.
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT)
 _FAILED = re.compile(r"(?:UNIQUE|CHECK) constraint failed: (?:index ')?([^']+)")
 
 
@@ -431,7 +445,7 @@ def translated() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
             raise  # a statement that makes no sense is a defect, not an outage
-        kind = StoreBusy if "locked" in str(error) or "busy" in str(error) else StoreUnavailable
-        raise kind(str(error)) from error
+        is_busy = error.sqlite_errorcode & 0xFF in _BUSY
+        raise (StoreBusy if is_busy else StoreUnavailable)(str(error)) from error
     except sqlite3.DatabaseError as error:
         raise StoreUnavailable(str(error)) from error
