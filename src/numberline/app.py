@@ -50,7 +50,7 @@ def compose(settings: Settings, clock: Clock) -> Services:
 
 
 def _count(served: Served) -> None:
-    telemetry.count_batch(len(served.waits_seconds), served.waits_seconds)
+    telemetry.count_batch(served.waits_seconds)
     telemetry.count_attached(served.attached)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -204,6 +204,7 @@ class Turn:
         "disconnected",
         "keep_alive",
         "response_complete",
+        "task",
     )
 
     # uvicorn sets it when the client leaves; nobody here waits for that.
@@ -229,6 +230,7 @@ class Turn:
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
+        self.task: asyncio.Task[None] | None = None
 
     async def run_asgi(self, door: ApiDoor) -> None:
         """Answer the request; the name is uvicorn's, for what its task runs."""
@@ -252,7 +254,9 @@ class Turn:
             self._protocol = None
             self._headers, self._body = (), b""
             # At once: a callback of the task, which is uvicorn's way, would be one more round of the loop.
-            protocol.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if self.task is not None:
+                protocol.tasks.discard(self.task)
+                self.task = None
 
     def _send(self, protocol: HttpToolsProtocol, head: bytes, body: bytes) -> None:
         self.response_complete = True

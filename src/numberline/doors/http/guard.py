@@ -296,7 +296,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if isinstance(cycle, Turn):
-            self.tasks.add(self.loop.create_task(cycle.run_asgi(app)))  # the turn takes it out again
+            cycle.task = self.loop.create_task(cycle.run_asgi(app))
+            self.tasks.add(cycle.task)  # the turn takes it out again
         else:
             super()._start_asgi_task(cycle, app)
 

@@ -32,6 +32,10 @@ MASK = "***"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
+def _no_counts() -> list[int]:
+    return [0] * (len(_SECONDS) + 1)
+
+
 class _Seconds(Histogram):
     """A histogram that takes many observations at once."""
 
@@ -57,7 +61,7 @@ _BATCH_SIZE = Histogram(
     "Requests decided in one transaction.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
-_WAIT_SECONDS = Histogram(
+_WAIT_SECONDS = _Seconds(
     "numberline_desk_wait_seconds", "Seconds a request waited for its transaction.", buckets=_SECONDS
 )
 _ATTACHED = Counter("numberline_attached_numbers", "Numbers attached.")
@@ -80,7 +84,7 @@ class _Tally:
         self._empty()
 
     def _empty(self) -> None:
-        self.counts = [0] * (len(_SECONDS) + 1)
+        self.counts = _no_counts()
         self.sum_seconds = 0.0
         self.is_waiting = False
 
@@ -152,11 +156,13 @@ def count_refusal(status: int) -> None:
     _REFUSALS.labels(str(status)).inc()
 
 
-def count_batch(size: int, waits_seconds: Iterable[float]) -> None:
-    """Count one transaction of the desk: how many requests it decided and how long each had waited."""
-    _BATCH_SIZE.observe(size)
+def count_batch(waits_seconds: Sequence[float]) -> None:
+    """Count one transaction of the desk by how long each request that it decided had waited."""
+    _BATCH_SIZE.observe(len(waits_seconds))
+    counts = _no_counts()
     for seconds in waits_seconds:
-        _WAIT_SECONDS.observe(seconds)
+        counts[bisect_left(_SECONDS, seconds)] += 1
+    _WAIT_SECONDS.add(counts, sum(waits_seconds))
 
 
 def count_attached(numbers: int) -> None:

@@ -118,7 +118,7 @@ def test_the_desk_and_the_guard_are_counted() -> None:
         'numberline_refused_requests_total{status="431"}',
     )
     before = [value_of(start) for start in starts]
-    telemetry.count_batch(16, [0.001] * 16)
+    telemetry.count_batch([0.001] * 16)
     telemetry.count_attached(20)
     telemetry.count_refusal(431)
     assert [value_of(start) - was for start, was in zip(starts, before, strict=True)] == [16, 16, 20, 1]
