@@ -110,7 +110,7 @@ async def list_rentals(call: Call, order: RentalsOrder) -> Page[RentalView]:
     is_bound = order.is_bound or order.is_bound_to_rule or order.rule_ids or order.rule_names
     if is_bound or not account_ids or not frozen:
         return Page([], 0)
-    found = await call.services.store.read(lambda ask: ask.list_rentals(wanted), snapshot=True, brief=True)
+    found = await call.services.store.read(lambda ask: ask.list_rentals(wanted), brief=True)
     return Page([_view(one, catalog) for one in found.items], found.total)
 
 

@@ -156,10 +156,10 @@ class RentalQuestions(Questions):
     """Live rentals."""
 
     async def list_rentals(self, wanted: RentalFilter) -> Page[ListedRental]:
-        """One page of the rentals that pass a filter."""
+        """One page of the rentals that pass a filter, and how many do, as of one instant."""
         values = _values(wanted)
-        total = int((await self.connection.fetch(_COUNT, values))[0][0])
-        rows = await self.connection.fetch(_listing(wanted.order_by), values) if total else []
+        questions = (_COUNT, values), (_listing(wanted.order_by), values)
+        [[total]], rows = await self.connection.fetch_each(*questions)
         return Page([ListedRental(to_rental(row), row[-1]) for row in rows], total)
 
     async def find_owner(self, number: int) -> int | None:
