@@ -33,9 +33,7 @@ _CHUNK_BLOCKS: Final = 50_000
 _BLOCKS_SOLD_TOGETHER: Final = 20
 
 
-async def prepare(
-    url: str, *, blocks: int = 2_000, other_blocks: int = 0, accounts: int = ACCOUNTS
-) -> None:
+async def prepare(url: str, *, blocks: int = 2_000, other_blocks: int = 0, accounts: int = ACCOUNTS) -> None:
     """A store with rich accounts, `blocks` thousands to sell, and `other_blocks` thousands in another region."""
     await migrate(url)
     store = open_store(url)
