@@ -409,6 +409,23 @@ async def test_a_writer_whose_kept_connection_was_cut_takes_another(postgres_url
     await store.close()
 
 
+async def test_brief_reads_outlive_their_connection(postgres_url: str) -> None:
+    await migrate(postgres_url)
+    store = open_store(postgres_url)
+
+    async def look(reading: Transaction) -> int:
+        asked = select(func.pg_backend_pid())
+        return int((await reading.connection.fetch(Statement(asked)))[0][0])
+
+    first = await store.read(look, brief=True)
+    assert await store.read(look, brief=True) == first, "they have a connection of their own"
+    await _run(store, f"SELECT pg_terminate_backend({first})")
+    others = {await store.read(look, brief=True) for _ in range(3)}
+    assert others
+    assert first not in others
+    await store.close()
+
+
 async def test_a_deadlock_is_broken_and_both_finish(postgres_url: str) -> None:
     store = open_store(postgres_url)
     await _run(store, "CREATE TABLE kept (id bigint PRIMARY KEY, number bigint)")

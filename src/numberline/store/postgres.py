@@ -140,7 +140,13 @@ class PostgresStore:
     async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads."""
         if brief and not snapshot and not self._is_brief_busy:
-            return await self._read_briefly(ask)
+            is_kept = self._brief_connection is not None
+            try:
+                return await self._read_briefly(ask)
+            except StoreUnavailable:
+                # A kept connection may have been cut off while nobody looked; the pool has others.
+                if not is_kept:
+                    raise
         async with self.connection() as connection:
             if not snapshot:
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))
