@@ -673,3 +673,19 @@ async def test_a_brief_question_that_turns_out_long_is_answered_elsewhere(store_
     assert len(threads) == (2 if store.engine == "sqlite" else 1)
     assert store.engine != "sqlite" or threads[1].startswith("sqlite-reader")
     await store.close()
+
+
+async def test_however_many_short_questions_are_asked_each_is_answered_at_once(store_url: str) -> None:
+    """SQLite counts the steps of a statement from one run to the next; the limit is on each run."""
+    await migrate(store_url)
+    store = open_store(store_url)
+    threads: set[str] = set()
+
+    async def ask(reading: Transaction) -> int:
+        threads.add(threading.current_thread().name)
+        return await reading.find_catalog_revision()
+
+    for _ in range(60_000 if store.engine == "sqlite" else 60):
+        await store.read(ask, brief=True)
+    assert threads == {threading.current_thread().name}
+    await store.close()

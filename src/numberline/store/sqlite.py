@@ -40,8 +40,9 @@ BUSY_SECONDS: Final = 10
 READER_COUNT: Final = 2
 ROWS_AT_ONCE_MAX: Final = 64
 STATEMENTS_KEPT: Final = 512
-# Of SQLite's own steps; they take a millisecond or two.
-BRIEF_STEPS: Final = 100_000
+# SQLite's own steps between two looks at how long a read has taken, and how many looks it has; a millisecond or two.
+BRIEF_STEPS: Final = 10_000
+BRIEF_LOOKS_MAX: Final = 10
 _SYNCHRONOUS_FULL: Final = 2
 
 
@@ -120,8 +121,8 @@ class SqliteStore:
         if brief:
             # In a thread each row would let the loop have the interpreter, and wait to get it back. Readers wait for
             # no writer, and what turns out to take long is begun again where it keeps nobody waiting.
-            with contextlib.suppress(StoreBusy):
-                return self._read(ask, is_brief=True)
+            with contextlib.suppress(StoreBusy), translated():
+                return self._read_briefly(ask)
         return cast("T", await self._in(self._readers, self._read, ask))
 
     async def write(self, work: Work[T]) -> T:
@@ -160,14 +161,13 @@ class SqliteStore:
             found = self._local.connection = self.connected(BUSY_SECONDS)
         return found
 
-    def _brief_connection(self) -> sqlite3.Connection:
-        """One that waits for nobody, and breaks off what takes more than `BRIEF_STEPS`."""
+    def _read_briefly(self, ask: Work[T]) -> T:
+        """Read without waiting for anybody, and break off what takes long: StoreBusy."""
         self.check_file()
-        found: sqlite3.Connection | None = getattr(self._local, "brief_connection", None)
-        if found is None:
-            found = self._local.brief_connection = self.connected(busy_seconds=0)
-            found.set_progress_handler(lambda: True, BRIEF_STEPS)
-        return found
+        brief: _BriefReader | None = getattr(self._local, "brief", None)
+        if brief is None:
+            brief = self._local.brief = _BriefReader(self.connected(busy_seconds=0))
+        return brief.read(ask)
 
     def check_file(self) -> None:
         """Raise `StoreUnavailable` when the file was removed or replaced.
@@ -190,14 +190,9 @@ class SqliteStore:
         """The queue for the right to write, with a place of its own in it."""
         return _Turn(self._path.with_name(self._path.name + ".turn"))
 
-    def _read(self, ask: Work[T], *, is_brief: bool = False) -> T:
+    def _read(self, ask: Work[T]) -> T:
         with translated():
-            connection = self._brief_connection() if is_brief else self._connection()
-            connection.execute("BEGIN")
-            try:
-                return _to_its_end(ask(Transaction(SqliteConnection(connection))))
-            finally:
-                _roll_back(connection)
+            return _read(self._connection(), ask)
 
     def _write(self, work: Work[T]) -> T:
         with translated(), self._turn:
@@ -216,6 +211,37 @@ class SqliteStore:
             level = self._connection().execute("PRAGMA synchronous").fetchone()[0]
             if level != _SYNCHRONOUS_FULL:
                 raise SchemaMismatch(f"SQLite runs with synchronous={level}; FULL is required")
+
+
+class _BriefReader:
+    """Reads over a connection that breaks off what takes more than a few looks.
+
+    SQLite goes on counting the steps of a statement from one run to the next, so a look may come at any time.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._looks = 0
+        self._is_limited = False
+        connection.set_progress_handler(self._is_over, BRIEF_STEPS)
+
+    def read(self, ask: Work[T]) -> T:
+        return _read(self._connection, self._limited(ask))
+
+    def _limited(self, ask: Work[T]) -> Work[T]:
+        async def within_limit(transaction: Transaction) -> T:
+            # Only what is asked: a transaction whose end was broken off would never end.
+            self._looks, self._is_limited = 0, True
+            try:
+                return await ask(transaction)
+            finally:
+                self._is_limited = False
+
+        return within_limit
+
+    def _is_over(self) -> bool:
+        self._looks += 1
+        return self._is_limited and self._looks > BRIEF_LOOKS_MAX
 
 
 class SqliteWriter:
@@ -383,6 +409,14 @@ def _identity(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise StoreUnavailable(str(error)) from error
     return found.st_dev, found.st_ino
+
+
+def _read(connection: sqlite3.Connection, ask: Work[T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return _to_its_end(ask(Transaction(SqliteConnection(connection))))
+    finally:
+        _roll_back(connection)
 
 
 def _to_its_end(work: Awaitable[T]) -> T:
