@@ -147,10 +147,7 @@ class _Reader:
 
     def present(self, values: list[str]) -> list[str] | None:
         """The values trimmed, or None where they amount to nothing given."""
-        # Nearly everything is given once.
-        trimmed = [values[0].strip()] if len(values) == 1 else [value.strip() for value in values]
-        if not all(trimmed):
-            trimmed = [text for text in trimmed if text]
+        trimmed = [text for value in values if (text := value.strip())]
         if not trimmed or (self._zero_is_absent and trimmed[-1] == "0"):
             return None
         # `;` and `[]` are lists that hold nothing.

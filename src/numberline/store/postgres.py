@@ -47,6 +47,8 @@ _CUT_OFF: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
 )
+# A kept connection may have been cut off while nobody looked, as asyncpg finds out by and by.
+_FOUND_CUT: Final = (StoreUnavailable, asyncpg.InternalClientError)
 
 
 @lru_cache(maxsize=256)
@@ -143,8 +145,7 @@ class PostgresStore:
             is_kept = self._brief_connection is not None
             try:
                 return await self._read_briefly(ask)
-            except StoreUnavailable:
-                # A kept connection may have been cut off while nobody looked; the pool has others.
+            except _FOUND_CUT:
                 if not is_kept:
                     raise
         async with self.connection() as connection:
@@ -259,8 +260,7 @@ class PostgresWriter:
             except StoreBusy:
                 if is_last:
                     raise
-            except (StoreUnavailable, asyncpg.InternalClientError):
-                # A kept connection may have been cut off while nobody looked, as asyncpg finds out by and by.
+            except _FOUND_CUT:
                 if is_last or not is_kept:
                     raise
         raise AssertionError("the last attempt returns or raises")

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import math
 import re
 import sqlite3
 import threading
@@ -221,27 +222,23 @@ class _BriefReader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._looks = 0
-        self._is_limited = False
+        self._looks_left = math.inf
         connection.set_progress_handler(self._is_over, BRIEF_STEPS)
 
     def read(self, ask: Work[T]) -> T:
-        return _read(self._connection, self._limited(ask))
+        return _read(self._connection, lambda transaction: self._limited(ask(transaction)))
 
-    def _limited(self, ask: Work[T]) -> Work[T]:
-        async def within_limit(transaction: Transaction) -> T:
-            # Only what is asked: a transaction whose end was broken off would never end.
-            self._looks, self._is_limited = 0, True
-            try:
-                return await ask(transaction)
-            finally:
-                self._is_limited = False
-
-        return within_limit
+    async def _limited(self, asked: Awaitable[T]) -> T:
+        # Only what is asked: a transaction whose end was broken off would never end.
+        self._looks_left = BRIEF_LOOKS_MAX
+        try:
+            return await asked
+        finally:
+            self._looks_left = math.inf
 
     def _is_over(self) -> bool:
-        self._looks += 1
-        return self._is_limited and self._looks > BRIEF_LOOKS_MAX
+        self._looks_left -= 1
+        return self._looks_left < 0
 
 
 class SqliteWriter:
