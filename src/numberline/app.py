@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import uvloop
+
 from numberline.api.dispatch import Dispatcher
 from numberline.api.methods import REGISTRY
+from numberline.api.methods.numbers import ATTACH_PHONE_NUMBER
+from numberline.api.render import build_render
 from numberline.domain.clock import Clock, SystemClock
+from numberline.doors.desk.client import DistantDesk
+from numberline.doors.desk.messages import Ticket
+from numberline.doors.desk.server import DeskServer
 from numberline.doors.http import telemetry
 from numberline.doors.http.app import create_app
+from numberline.service.attach import AttachAtDesk
 from numberline.service.catalog import CatalogCache
 from numberline.service.context import Policy, Services
-from numberline.service.desk import Desk, Served
+from numberline.service.desk import Counter, Desk, Order, Served
 from numberline.settings import PREFIX, Settings, load_settings
 from numberline.store.migrate import require_head
 from numberline.store.opening import open_store
@@ -29,17 +39,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Where the desk's process listens; told to the processes that serve.
+DESK_SOCKET: Final = f"{PREFIX}DESK_SOCKET"
 _SWITCH_SECONDS: Final = 0.0005
 
 
-def compose(settings: Settings, clock: Clock) -> Services:
-    """The running parts. Nothing is opened yet; `open_and_close` does that around their use."""
+def compose(settings: Settings, clock: Clock, desk: Counter | None = None) -> Services:
+    """The running parts, with a desk of their own unless there is one elsewhere.
+
+    Nothing is opened yet; `open_and_close` does that around their use.
+    """
     store = open_store(settings.database)
     catalog = CatalogCache(store)
     return Services(
         store=store,
         catalog=catalog,
-        desk=Desk(store, catalog, observe=_count),
+        desk=desk or Desk(store, catalog, observe=_count),
         clock=clock,
         policy=Policy(
             unverified_hold_days=settings.unverified_hold_days,
@@ -70,21 +85,55 @@ async def open_and_close(services: Services, url: str) -> AsyncIterator[None]:
         await services.store.close()
 
 
-def create_server_app(settings: Settings, clock: Clock) -> ASGIApp:
+def create_server_app(settings: Settings, clock: Clock, desk: Counter | None = None) -> ASGIApp:
     """The whole server as an ASGI application, which opens and closes its parts with its lifespan."""
-    services = compose(settings, clock)
+    services = compose(settings, clock, desk)
     return create_app(
         services, Dispatcher(services, REGISTRY), REGISTRY, lifespan=_lifespan(services, settings)
     )
 
 
 def create_app_from_environment() -> ASGIApp:
-    """The application of one process of several, which finds its settings in the environment."""
-    app = create_server_app(load_settings(Path(os.environ[f"{PREFIX}HOME"])), SystemClock())
+    """The application of a process that serves, which finds its settings and the way to the desk in the environment."""
+    desk = DistantDesk(Path(os.environ[DESK_SOCKET]), observe=_count)
+    app = create_server_app(_settings_from_environment(), SystemClock(), desk)
+    _settle_in()
+    return app
+
+
+def serve_desk_from_environment(listener: socket.socket, leash: int) -> None:
+    """The whole life of a desk's process: serve on a listening socket until the pipe is closed."""
+    settings = _settings_from_environment()
+    telemetry.configure_logging(settings.log_level, settings.log_format == "json")
+    _settle_in()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve_desk(settings, listener, leash))
+
+
+async def _serve_desk(settings: Settings, listener: socket.socket, leash: int) -> None:
+    store = open_store(settings.database)
+    try:
+        await DeskServer(store, CatalogCache(store), _accept).serve(listener, leash)
+    finally:
+        await store.close()
+
+
+_render_attached: Final = build_render(ATTACH_PHONE_NUMBER.answer)
+
+
+def _accept(ticket: Ticket) -> Order:
+    return AttachAtDesk(ticket, _render_attached)
+
+
+def _settings_from_environment() -> Settings:
+    return load_settings(Path(os.environ[f"{PREFIX}HOME"]))
+
+
+def _settle_in() -> None:
     # Threads that read and commit on SQLite want the interpreter back from a busy event loop: after so long they get it.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.enable()
     gc.freeze()  # what is loaded by now stays as long as the process: the collector need not look at it again
-    return app
 
 
 def _lifespan(

@@ -14,7 +14,7 @@ from numberline.domain.errors import Refusal
 from numberline.domain.working_set import AnswerKey, Needs, StoredAnswer, WorkingSet
 from numberline.service.context import Call, IdempotencyKey
 
-__all__ = ["AttachOrder", "AttachedNumber", "Render", "attach_numbers"]
+__all__ = ["AttachAtDesk", "AttachOrder", "AttachTicket", "AttachedNumber", "Render", "attach_numbers"]
 
 
 class AttachedNumber(msgspec.Struct, frozen=True):
@@ -42,19 +42,27 @@ async def attach_numbers(call: Call, order: AttachOrder, render: Render) -> byte
         unverified_hold_days=policy.unverified_hold_days,
         attach_count_max=policy.attach_count_max,
     )
-    return await services.desk.submit(_AttachAtDesk(order, terms, render, call.idempotency))
+    ticket = AttachTicket(order=order, terms=terms, promise=call.idempotency)
+    return await services.desk.submit(AttachAtDesk(ticket, render))
 
 
-class _AttachAtDesk:
+class AttachTicket(msgspec.Struct, frozen=True, kw_only=True, tag="attach", array_like=True):
+    """An order to attach as it was given, by whom and under which promise."""
+
+    order: AttachOrder
+    terms: Terms
+    promise: IdempotencyKey | None
+
+
+class AttachAtDesk:
     """An order on its way over the desk."""
 
-    def __init__(
-        self, order: AttachOrder, terms: Terms, render: Render, promise: IdempotencyKey | None
-    ) -> None:
-        self._order = order
-        self._terms = terms
+    def __init__(self, ticket: AttachTicket, render: Render) -> None:
+        self.ticket = ticket
+        self._order = ticket.order
+        self._terms = ticket.terms
+        self._promise = ticket.promise
         self._render = render
-        self._promise = promise
         self._plan: Plan | Refusal | None = None
 
     def needs(self, catalog: Catalog) -> Needs:

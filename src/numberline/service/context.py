@@ -12,7 +12,7 @@ from numberline.service.coalesce import SharedReads
 
 if TYPE_CHECKING:
     from numberline.service.catalog import CatalogCache
-    from numberline.service.desk import Desk
+    from numberline.service.desk import Counter
     from numberline.store.contract import Store
 
 
@@ -34,7 +34,7 @@ class Services(msgspec.Struct, frozen=True):
 
     store: Store
     catalog: CatalogCache
-    desk: Desk
+    desk: Counter
     clock: Clock
     policy: Policy
     shared: SharedReads = msgspec.field(default_factory=SharedReads)

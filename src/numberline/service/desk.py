@@ -54,18 +54,57 @@ class Served(msgspec.Struct, frozen=True):
     attached: int
 
 
-class _Waiting(msgspec.Struct, frozen=True):
+class PortableOrder(Order, Protocol):
+    """An order that a desk in another process can be given, by its ticket."""
+
+    @property
+    def ticket(self) -> msgspec.Struct:
+        """The order as it came, without what has been worked out since."""
+
+
+class Counter(Protocol):
+    """Where orders are handed in: the desk itself, or the way to one in another process."""
+
+    async def submit(self, order: PortableOrder) -> bytes:
+        """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal."""
+
+    async def close(self) -> None:
+        """Let go, once all that was handed in has been answered."""
+
+
+class Waiting(Protocol):
+    """An order in the queue of a desk, and whoever waits for its answer. Only the first answer counts."""
+
     order: Order
-    answer: asyncio.Future[bytes]
     since: float
 
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def accept(self, body: bytes) -> None:
+        """Answer with a body."""
+
     def refuse(self, reason: BaseException) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(reason)
+        """Answer with a Refusal, or with whatever went wrong."""
+
+
+class _WaitingHere(msgspec.Struct):
+    """One who waits in the process of the desk."""
+
+    order: Order
+    since: float
+    answer: asyncio.Future[bytes]
+
+    def is_gone(self) -> bool:
+        return self.answer.done()
 
     def accept(self, body: bytes) -> None:
         if not self.answer.done():
             self.answer.set_result(body)
+
+    def refuse(self, reason: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(reason)
 
 
 # The answer to each order, and how many numbers were attached.
@@ -106,19 +145,23 @@ class Desk:
         self._heads = Heads()
         self._batch_max = batch_max
         self._observe = observe
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._has_work = asyncio.Event()
         self._is_closing = False
         self._server: asyncio.Task[None] | None = None
 
     async def submit(self, order: Order) -> bytes:
         """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.enter(_WaitingHere(order, time.perf_counter(), answer))
+        return await answer
+
+    def enter(self, waiting: Waiting) -> None:
+        """Queue an order; whoever waits for it is told."""
         if self._server is None:
             self._server = asyncio.create_task(self._serve(), name="desk")
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(order, answer, time.perf_counter()))
+        self._waiting.append(waiting)
         self._has_work.set()
-        return await answer
 
     async def close(self) -> None:
         """Serve what waits, then stop."""
@@ -145,14 +188,14 @@ class Desk:
             self._has_work.clear()
         try:
             # Whoever went away before the desk came to them has not bought anything.
-            await self._settle([waiting for waiting in batch if not waiting.answer.done()])
+            await self._settle([waiting for waiting in batch if not waiting.is_gone()])
         except Exception:
             log.exception("the desk failed a batch")
         finally:
             for waiting in batch:
                 waiting.refuse(StoreUnavailable("the desk was closed"))
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
+    async def _settle(self, batch: list[Waiting]) -> None:
         """Serve a batch; when it fails as a whole, serve its orders one by one, so that each gets its own answer."""
         if not batch:
             return
@@ -168,7 +211,7 @@ class Desk:
         with contextlib.suppress(Exception):
             self._observe(Served([began_at - waiting.since for waiting in batch], attached))
 
-    async def _part(self, batch: list[_Waiting], error: Exception) -> None:
+    async def _part(self, batch: list[Waiting], error: Exception) -> None:
         if len(batch) == 1 or isinstance(error, _OF_ALL):
             for waiting in batch:
                 waiting.refuse(_as_refusal(error))

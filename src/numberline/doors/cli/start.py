@@ -46,6 +46,8 @@ def _names(settings: Settings) -> list[str]:
 
 def start_server(settings: Settings, certificates: Certificates | None, on_ready: Callable[[], None]) -> None:
     """Serve until told to stop, then return; Trouble when it would not start."""
+    from numberline.app import DESK_SOCKET, serve_desk_from_environment  # noqa: PLC0415
+    from numberline.doors.desk.process import desk_process  # noqa: PLC0415
     from numberline.doors.http.server import CannotListen, serve  # noqa: PLC0415
 
     os.environ.update(settings.to_environment())
@@ -57,17 +59,19 @@ def start_server(settings: Settings, certificates: Certificates | None, on_ready
         on_ready()
 
     try:
-        code = serve(
-            _TARGET,
-            host="" if settings.host == "*" else settings.host,
-            port=settings.port,
-            certificates=certificates,
-            processes=settings.processes,
-            on_ready=announce,
-            log_level=settings.log_level,
-            log_as_json=settings.log_format == "json",
-            trusted_proxies=settings.trusted_proxies,
-        )
+        with desk_process(serve_desk_from_environment) as socket_path:
+            os.environ[DESK_SOCKET] = str(socket_path)
+            code = serve(
+                _TARGET,
+                host="" if settings.host == "*" else settings.host,
+                port=settings.port,
+                certificates=certificates,
+                processes=settings.processes,
+                on_ready=announce,
+                log_level=settings.log_level,
+                log_as_json=settings.log_format == "json",
+                trusted_proxies=settings.trusted_proxies,
+            )
     except CannotListen as error:
         hint = " Choose another with --port." if "already" in error.reason else ""
         raise Trouble(f"{error}{hint}") from None

@@ -1,0 +1,117 @@
+"""The doors' end of the way to a desk in another process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from numberline.doors.desk.messages import Frames, put_together, read_answers, write_orders
+from numberline.service.desk import PortableOrder, Served
+from numberline.store.errors import CommitUnknown, StoreUnavailable
+
+
+class DistantDesk:
+    """Hands orders in at the desk that listens on a Unix socket; one per process, on its event loop."""
+
+    def __init__(self, path: Path, *, observe: Callable[[Served], None] = lambda _: None) -> None:
+        """`observe` is told of batches that were committed; each is told to one of the doors."""
+        self._path: Final = path
+        self._observe: Final = observe
+        self._way: _Way | None = None
+        self._opening: Final = asyncio.Lock()
+
+    async def submit(self, order: PortableOrder) -> bytes:
+        """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal.
+
+        StoreUnavailable when there is no desk, CommitUnknown when it went away without an answer.
+        """
+        way = self._way
+        if way is None or way.is_closed:
+            way = await self._open()
+        return await way.send(order.ticket)
+
+    async def close(self) -> None:
+        """Wait for what was handed in, then let go."""
+        if self._way is not None:
+            await self._way.close()
+            self._way = None
+
+    async def _open(self) -> _Way:
+        async with self._opening:
+            if self._way is None or self._way.is_closed:
+                loop = asyncio.get_running_loop()
+                try:
+                    _, self._way = await loop.create_unix_connection(
+                        lambda: _Way(self._observe), str(self._path)
+                    )
+                except OSError as error:
+                    raise StoreUnavailable(f"the desk is away: {error}") from error
+            return self._way
+
+
+class _Way(asyncio.Protocol):
+    """One connection to the desk. What is handed in during one turn of the event loop goes as one message."""
+
+    def __init__(self, observe: Callable[[Served], None]) -> None:
+        self.is_closed = False
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._frames = Frames()
+        self._numbers = count()
+        self._unsent: list[tuple[int, msgspec.Struct]] = []
+        self._unanswered: dict[int, asyncio.Future[bytes]] = {}
+        self._transport: asyncio.WriteTransport | None = None
+
+    def send(self, ticket: msgspec.Struct) -> asyncio.Future[bytes]:
+        if not self._unsent:
+            self._loop.call_soon(self._send_all)
+        number = next(self._numbers)
+        self._unsent.append((number, ticket))
+        answer = self._unanswered[number] = self._loop.create_future()
+        return answer
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._unanswered.values(), return_exceptions=True)
+        if self._transport is not None:
+            self._transport.close()
+        self.is_closed = True
+
+    def _send_all(self) -> None:
+        orders, self._unsent = self._unsent, []
+        if self._transport is not None and not self.is_closed:
+            self._transport.write(write_orders(orders))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._frames.take_in(data):
+            answers = read_answers(message)
+            for number, told in answers.answers:
+                answer = self._unanswered.pop(number)
+                if answer.done():
+                    continue
+                if isinstance(told, bytes):
+                    answer.set_result(told)
+                else:
+                    answer.set_exception(put_together(told))
+            for served in answers.served:
+                self._observe(served)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.is_closed = True
+        unanswered, self._unanswered = self._unanswered, {}
+        unsent = {number for number, _ in self._unsent}
+        for number, answer in unanswered.items():
+            if not answer.done():
+                answer.set_exception(_lost(number in unsent))
+
+
+def _lost(is_unsent: bool) -> Exception:
+    # What the desk has received it may have carried out.
+    return StoreUnavailable("the desk went away") if is_unsent else CommitUnknown("the desk went away")
