@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +47,19 @@ class Server:
         assert answer.status == http.HTTPStatus.OK, f"GET {path}: {answer.status} {body[:200]}"
         return body
 
-    def rss_mb(self) -> float:
-        """Resident memory of the server and its children, in MB."""
-        parent = psutil.Process(self.pid)
-        return float(sum(one.memory_info().rss for one in [parent, *parent.children(recursive=True)]) / 1e6)
+    def memory(self) -> Measured:
+        """Resident memory of its largest process, and of all together with what they share counted once, in MB."""
+        found = [one.memory_full_info() for one in self._processes()]
+        return {"rss_mb": max(one.rss for one in found) / 1e6, "all_mb": sum(one.pss for one in found) / 1e6}
 
     def cpu_seconds(self) -> float:
-        """Processor time that the server and its children have used."""
-        parent = psutil.Process(self.pid)
-        times = [one.cpu_times() for one in [parent, *parent.children(recursive=True)]]
+        """Processor time that its processes have used."""
+        times = [one.cpu_times() for one in self._processes()]
         return float(sum(one.user + one.system for one in times))
+
+    def _processes(self) -> list[psutil.Process]:
+        parent = psutil.Process(self.pid)
+        return [parent, *parent.children(recursive=True)]
 
 
 @contextmanager
@@ -127,6 +131,26 @@ def drive(
         raise wrk.BadLoad(f"{messages.count} messages were to be sent, the server counted {good}")
     found["cpu_us"] = 1e6 * used / good
     return found
+
+
+def drive_together(
+    servers: Sequence[Server],
+    messages: Sequence[MessageFile],
+    *,
+    connections: int,
+    seconds: float,
+    once: bool = False,
+) -> Measured:
+    """Load several servers at the same time, each with its share of the connections; rates are sums, latencies the worst."""
+    each = connections // len(servers)
+    with ThreadPoolExecutor(len(servers)) as threads:
+        loads = [
+            threads.submit(drive, server, file, connections=each, seconds=seconds, once=once)
+            for server, file in zip(servers, messages, strict=True)
+        ]
+        found = [load.result() for load in loads]
+    sums = {name: sum(one[name] for one in found) for name in ("answers", "per_second")}
+    return {name: max(one[name] for one in found) for name in found[0]} | sums
 
 
 def _settled(server: Server, before: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:

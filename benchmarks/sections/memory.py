@@ -37,12 +37,15 @@ def run(bench: Bench) -> Report:
         report.at_most(f"under load, {engine}", max(one["rss_mb"] for one in curve), 160, " MB")
         report.notes.append(
             f"{engine}: {curve[-1]['requests']:,.0f} attaches; over the last {served:,.0f} of them the server grew by"
-            f" {growth:+.1f} MB."
+            f" {growth:+.1f} MB. All its processes together had {curve[0]['all_mb']:.0f} MB at rest and"
+            f" {curve[-1]['all_mb']:.0f} MB at the end, what they share counted once."
         )
         rows = [[f"{one['requests']:,.0f}", f"{one['rss_mb']:.1f}"] for one in _thinned(curve)]
-        report.tables.append(Grid(f"Resident memory, {engine}", ("attaches", "MB"), rows))
+        report.tables.append(
+            Grid(f"Resident memory of the largest process, {engine}", ("attaches", "MB"), rows)
+        )
     report.pictures["memory"] = draw(
-        "Memory of a server under load",
+        "Memory of a server's largest process under load",
         "attaches served",
         "resident memory, MB",
         {
@@ -57,11 +60,11 @@ def run(bench: Bench) -> Report:
 def _watch(bench: Bench, url: str, messages: MessageFile, wanted: int) -> list[Measured]:
     with serving(bench, url) as server:
         time.sleep(_REST_SECONDS)
-        curve: list[Measured] = [{"requests": 0, "rss_mb": server.rss_mb()}]
+        curve: list[Measured] = [{"requests": 0, **server.memory()}]
         served = 0.0
         while served < wanted:
             served += drive(server, messages, connections=32, seconds=bench.seconds)["answers"]
-            curve.append({"requests": served, "rss_mb": server.rss_mb()})
+            curve.append({"requests": served, **server.memory()})
     return curve
 
 

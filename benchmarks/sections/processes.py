@@ -1,4 +1,4 @@
-"""Two processes on one store: as fast as one at least, nobody refused while stock is left, no deadlocks."""
+"""Two processes of one server, and two servers on one store: as fast as one, nobody refused while stock is left, no deadlocks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 from benchmarks import wrk
 from benchmarks.bench import Bench, wait_for
 from benchmarks.messages import MessageFile, attach_messages, crossing_messages
-from benchmarks.product import Server, drive, serving
-from benchmarks.report import Report, Step, ratio
+from benchmarks.product import Server, drive, drive_together, serving
+from benchmarks.report import Measured, Report, Step, ratio
 from benchmarks.world import ACCOUNTS, FIRST_PREFIX, prepare
 from tests.kit.postgres import PostgresServer, name_of
 
 TITLE: Final = "Two processes on one store"
 
 _LONG_SECONDS: Final = 1_800
-# Of 32, two processes have too few for themselves to make large batches of; of 128 they have more than one has of 32.
+# Of 32, two desks have too few for themselves to make large batches of; of 128 they have more than one has of 32.
 _CONNECTIONS: Final = (32, 128)
 
 
@@ -30,11 +30,12 @@ def run(bench: Bench) -> Report:
         for engine in ("PostgreSQL", "SQLite"):
             url = _new_store(bench, postgres, engine)
             wait_for(prepare(url))
-            for count, name in ((1, "one process"), (2, "two processes")):
-                server = stack.enter_context(serving(bench, url, processes=count))
-                wrk.warm_up(server.port, messages)
+            for name, processes in (("one process", (1,)), ("two processes", (2,)), ("two servers", (1, 1))):
+                servers = [stack.enter_context(serving(bench, url, processes=count)) for count in processes]
+                for server in servers:
+                    wrk.warm_up(server.port, messages)
                 for connections in _CONNECTIONS:
-                    steps[_step(name, engine, connections)] = _load(bench, server, messages, connections)
+                    steps[_step(name, engine, connections)] = _load(bench, servers, messages, connections)
         report.figures = bench.measure(steps)
         report.rates("Attach, many accounts", list(steps))
         for engine in ("PostgreSQL", "SQLite"):
@@ -42,6 +43,10 @@ def run(bench: Bench) -> Report:
                 two, one = (_step(name, engine, connections) for name in ("two processes", "one process"))
                 what = f"{engine}, {connections} connections: two processes / one process"
                 report.at_least(what, ratio(report.figures, two, one), 1, " x")
+                apart = ratio(report.figures, _step("two servers", engine, connections), one)
+                report.notes.append(
+                    f"{engine}, {connections} connections: two servers with a desk each made {apart:.2f} of the rate of one."
+                )
         for engine in ("PostgreSQL", "SQLite"):
             _sell_out(bench, report, postgres, engine)
             _cross(bench, report, postgres, engine)
@@ -52,8 +57,18 @@ def _step(name: str, engine: str, connections: int) -> str:
     return f"{name}, {engine}, {connections} connections"
 
 
-def _load(bench: Bench, server: Server, messages: MessageFile, connections: int) -> Step:
-    return lambda: drive(server, messages, connections=connections, seconds=bench.seconds)
+def _load(bench: Bench, servers: list[Server], messages: MessageFile, connections: int) -> Step:
+    if len(servers) == 1:
+        return lambda: drive(servers[0], messages, connections=connections, seconds=bench.seconds)
+    files = [messages] * len(servers)
+    return lambda: drive_together(servers, files, connections=connections, seconds=bench.seconds)
+
+
+def _spend(bench: Bench, url: str, messages: list[bytes]) -> Measured:
+    """Send every message once, half of them to either of two servers."""
+    halves = [MessageFile(bench.new_folder() / "half", messages[place::2]) for place in range(2)]
+    with serving(bench, url) as first, serving(bench, url) as second:
+        return drive_together((first, second), halves, connections=32, seconds=_LONG_SECONDS, once=True)
 
 
 def _sell_out(bench: Bench, report: Report, postgres: PostgresServer, engine: str) -> None:
@@ -63,12 +78,11 @@ def _sell_out(bench: Bench, report: Report, postgres: PostgresServer, engine: st
     wait_for(prepare(url, blocks=blocks))
     tokens = bench.tokens(ACCOUNTS)
     bearers = (tokens[place % len(tokens)] for place in range(1_000 * blocks))
-    messages = MessageFile(bench.new_folder() / "all", attach_messages(list(bearers)))
-    with bench.console.status(f"selling out on {engine}"), serving(bench, url, processes=2) as server:
-        found = drive(server, messages, connections=32, seconds=_LONG_SECONDS, once=True)
+    with bench.console.status(f"selling out on {engine}"):
+        found = _spend(bench, url, list(attach_messages(list(bearers))))
     report.figures[f"selling out, {engine}"] = [found]
     report.notes.append(
-        f"{engine}: {1_000 * blocks:,} buyers of {1_000 * blocks:,} numbers over two processes, nobody refused."
+        f"{engine}: {1_000 * blocks:,} buyers of {1_000 * blocks:,} numbers over two servers, nobody refused."
     )
 
 
@@ -77,10 +91,8 @@ def _cross(bench: Bench, report: Report, postgres: PostgresServer, engine: str) 
     count = bench.size(100_000 if bench.full else 10_000, 1_000)
     url = _new_store(bench, postgres, engine)
     wait_for(prepare(url, blocks=2 * -(-count // 1_000)))
-    crossing = crossing_messages(bench.tokens(ACCOUNTS), count, FIRST_PREFIX)
-    messages = MessageFile(bench.new_folder() / "crossing", crossing)
-    with bench.console.status(f"crossing orders on {engine}"), serving(bench, url, processes=2) as server:
-        found = drive(server, messages, connections=32, seconds=_LONG_SECONDS, once=True)
+    with bench.console.status(f"crossing orders on {engine}"):
+        found = _spend(bench, url, list(crossing_messages(bench.tokens(ACCOUNTS), count, FIRST_PREFIX)))
     report.figures[f"crossing orders, {engine}"] = [found]
     report.notes.append(
         f"{engine}: {count:,} buyers of two numbers each, in crossing orders: nobody refused,"

@@ -103,11 +103,10 @@ def create_app_from_environment() -> ASGIApp:
 
 def serve_desk_from_environment(listener: socket.socket, leash: int) -> None:
     """The whole life of a desk's process: serve on a listening socket until the pipe is closed."""
-    settings = _settings_from_environment()
-    telemetry.configure_logging(settings.log_level, settings.log_format == "json")
     _settle_in()
+    gc.enable()  # a server that starts does without
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_desk(settings, listener, leash))
+        runner.run(_serve_desk(_settings_from_environment(), listener, leash))
 
 
 async def _serve_desk(settings: Settings, listener: socket.socket, leash: int) -> None:
@@ -132,7 +131,6 @@ def _settings_from_environment() -> Settings:
 def _settle_in() -> None:
     # Threads that read and commit on SQLite want the interpreter back from a busy event loop: after so long they get it.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.enable()
     gc.freeze()  # what is loaded by now stays as long as the process: the collector need not look at it again
 
 

@@ -3,6 +3,9 @@
 How: clients buy under idempotency keys while the server is killed at a random moment; the server comes back on the
 same store; every request whose answer was cut off is repeated under its key. Acknowledged means that the client has
 read the whole answer.
+
+The desk is killed by itself as well, under a server that lives on: there every request gets an answer, and one that
+tells of an unknown outcome is repeated at once, under its key, as its sentence says.
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import psutil
 import pytest
 
+from numberline.domain import errors
 from numberline.domain.catalog import Offer
 from numberline.store.audit import audit
 from numberline.store.migrate import migrate
@@ -31,6 +37,8 @@ from tests.kit.world import blocks, build_town
 
 ROOT: Final = Path(__file__).parents[2]
 CYCLES, CLIENTS = 25, 16
+DESK_KILLS: Final = 6  # the rest between two desks doubles with each that dies young
+_DESK_SECONDS, _TRIES = 15.0, 20
 FIRST, LAST = 15572850000, 15572899999
 BUYERS: Final = (world.PARENT, world.CHILD, world.SIBLING, world.STRANGER)
 WHERE: Final = {"country_code": "US", "phone_category_name": "local", "phone_region_id": world.EMPTY}
@@ -69,8 +77,7 @@ async def _stocked(url: str) -> None:
 
 async def _until_killed(server: ServerProcess, ledger: Ledger, rng: random.Random, keys: count[int]) -> None:
     """Buy with many clients until the server is killed under them."""
-    trust = server.trust()
-    bearers = {buyer: "Bearer " + token(buyer, f"owner-{buyer}", life=3_600) for buyer in BUYERS}
+    trust, bearers = server.trust(), _bearers()
     clients = [
         _buy(Client(server.port, trust), ledger, bearers, random.Random(rng.random()), keys)
         for _ in range(CLIENTS)
@@ -81,12 +88,15 @@ async def _until_killed(server: ServerProcess, ledger: Ledger, rng: random.Rando
     await buying
 
 
+def _bearers() -> dict[int, str]:
+    return {buyer: "Bearer " + token(buyer, f"owner-{buyer}", life=3_600) for buyer in BUYERS}
+
+
 async def _buy(
     client: Client, ledger: Ledger, bearers: dict[int, str], rng: random.Random, keys: count[int]
 ) -> None:
     while True:
-        buyer, key = rng.choice(BUYERS), f"key-{next(keys)}"
-        asked = WHERE | {"phone_count": rng.choice((1, 1, 2))}
+        buyer, key, asked = _choose(rng, keys)
         try:
             status, answer = await client.call(
                 "AttachPhoneNumber", asked, bearers[buyer], idempotency_key=key
@@ -96,6 +106,11 @@ async def _buy(
             return
         assert status == 200
         ledger.note(buyer, answer)
+
+
+def _choose(rng: random.Random, keys: count[int]) -> tuple[int, str, dict[str, Any]]:
+    """A buyer, a key, and what to buy under it."""
+    return rng.choice(BUYERS), f"key-{next(keys)}", WHERE | {"phone_count": rng.choice((1, 1, 2))}
 
 
 async def _repeat_unknown(server: ServerProcess, ledger: Ledger) -> int:
@@ -161,3 +176,82 @@ def test_the_killer_notices_answers_before_commits(
     )
     ledger, complaints = _cycles(sqlite_url, server, rng, 4)
     assert complaints or ledger.doubles
+
+
+# Only the desk.
+
+
+async def _kill_desks(server: ServerProcess, ledger: Ledger, rng: random.Random, kills: int) -> int:
+    """Buy with many clients while one desk after the other is killed; how often they had to ask again."""
+    trust, bearers, keys, is_over = server.trust(), _bearers(), count(), asyncio.Event()
+    clients = [
+        _buy_until_over(
+            Client(server.port, trust), ledger, bearers, random.Random(rng.random()), keys, is_over
+        )
+        for _ in range(CLIENTS)
+    ]
+    buying = asyncio.gather(*clients)
+    for _ in range(kills):
+        desk = await asyncio.to_thread(_find_desk, server)
+        await asyncio.sleep(rng.uniform(0.05, 0.5))
+        desk.kill()
+        await asyncio.to_thread(desk.wait, _DESK_SECONDS)
+    await asyncio.to_thread(_find_desk, server)
+    is_over.set()
+    return sum(await buying)
+
+
+def _find_desk(server: ServerProcess) -> psutil.Process:
+    """The desk that runs, once it does: its keeper is the server's child, and it is the keeper's."""
+    deadline = time.monotonic() + _DESK_SECONDS
+    while time.monotonic() < deadline:
+        for keeper in psutil.Process(server.pid).children():
+            for desk in keeper.children():
+                if desk.status() != psutil.STATUS_ZOMBIE:
+                    return desk
+        time.sleep(0.02)
+    raise AssertionError("the desk was not begun again")
+
+
+async def _buy_until_over(
+    client: Client,
+    ledger: Ledger,
+    bearers: dict[int, str],
+    rng: random.Random,
+    keys: count[int],
+    is_over: asyncio.Event,
+) -> int:
+    """Buy and never leave an answer open; how often that took another request."""
+    repeated = 0
+    async with client:
+        while not is_over.is_set():
+            buyer, key, asked = _choose(rng, keys)
+            for _ in range(_TRIES):
+                status, answer = await client.call(
+                    "AttachPhoneNumber", asked, bearers[buyer], idempotency_key=key
+                )
+                assert status == 200
+                if answer.get("error", {}).get("code") != errors.COMMIT_UNKNOWN.code:
+                    break
+                repeated += 1
+                await asyncio.sleep(0.05)
+            ledger.note(buyer, answer)
+    return repeated
+
+
+def test_kill_9_of_the_desk_alone_loses_nothing_and_the_server_lives_on(
+    store_url: str, start_server: Callable[..., ServerProcess], rng: random.Random
+) -> None:
+    asyncio.run(_stocked(store_url))
+    server, ledger = start_server(command="serve", database=store_url), Ledger()
+    repeated = asyncio.run(_kill_desks(server, ledger, rng, DESK_KILLS))
+    assert server.stop() == 0
+    print(
+        f"{DESK_KILLS} kills, {len(ledger.acknowledged)} acknowledged, {repeated} repeated under their keys"
+    )
+    complaints = asyncio.run(_lost(store_url, ledger))
+    assert not complaints, complaints[:10]
+    assert not ledger.doubles, ledger.doubles[:10]
+    assert not ledger.refused, ledger.refused[:3]
+    assert len(ledger.acknowledged) > DESK_KILLS * 5, "the kills must fall into real work"
+    assert repeated >= DESK_KILLS, "each kill must cut somebody off"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
+from numberline.doors.cli.home import RUNNING
 from tests.kit.leash import Leash, free_port, kill_tree, stop
 
 _START_SECONDS: Final = 60.0
@@ -115,8 +116,8 @@ class ServerProcess:
         raise RuntimeError(f"the server {how}:\n{self.log()[-8000:]}")
 
     def is_ready(self) -> bool:
-        """Whether /readyz answers 200 under the server's own certificate authority."""
-        if not self.ca.exists():
+        """Whether /readyz answers 200 under the server's own certificate authority, and commands can find the server."""
+        if not self.ca.exists() or not (self.home / RUNNING).exists():
             return False
         try:
             connection = http.client.HTTPSConnection("localhost", self.port, timeout=2, context=self.trust())

@@ -23,6 +23,7 @@ LINGER_BYTES = 16_777_216  # swallowed meanwhile; more is a flood, not a client 
 TLS_HANDSHAKE_SECONDS = 5.0  # the handshake comes before any request, so it has its own deadline
 STOP_GRACE_SECONDS = 0.5  # on a stop, an idle connection may still bring the request it is just sending
 STOP_SECONDS = 8.0  # process managers kill after ten, and a supervisor needs a moment more
+DESK_STOP_SECONDS = 1.0  # the desk, which stops last: by then nobody waits for an answer any more
 
 # What a request says.
 PARAMETER_COUNT = 200  # the richest method declares fewer than 50

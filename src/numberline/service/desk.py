@@ -68,6 +68,9 @@ class Counter(Protocol):
     async def submit(self, order: PortableOrder) -> bytes:
         """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal."""
 
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless orders can be handed in."""
+
     async def close(self) -> None:
         """Let go, once all that was handed in has been answered."""
 
@@ -162,6 +165,9 @@ class Desk:
             self._server = asyncio.create_task(self._serve(), name="desk")
         self._waiting.append(waiting)
         self._has_work.set()
+
+    async def check(self) -> None:
+        """Nothing to complain of: whoever can ask is where the desk is."""
 
     async def close(self) -> None:
         """Serve what waits, then stop."""

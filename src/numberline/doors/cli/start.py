@@ -48,9 +48,11 @@ def start_server(settings: Settings, certificates: Certificates | None, on_ready
     """Serve until told to stop, then return; Trouble when it would not start."""
     from numberline.app import DESK_SOCKET, serve_desk_from_environment  # noqa: PLC0415
     from numberline.doors.desk.process import desk_process  # noqa: PLC0415
+    from numberline.doors.http import telemetry  # noqa: PLC0415
     from numberline.doors.http.server import CannotListen, serve  # noqa: PLC0415
 
     os.environ.update(settings.to_environment())
+    telemetry.configure_logging(settings.log_level, settings.log_format == "json")
     running = settings.home / RUNNING
 
     def announce() -> None:

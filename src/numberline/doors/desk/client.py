@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Final, cast
 
 import msgspec
 
-from numberline.doors.desk.messages import Frames, put_together, read_answers, write_orders
+from numberline.doors.desk.messages import GREETING, Frames, put_together, read_answers, write_orders
 from numberline.service.desk import PortableOrder, Served
 from numberline.store.errors import CommitUnknown, StoreUnavailable
+
+# A desk that died is begun again meanwhile.
+_GREETING_SECONDS: Final = 5.0
 
 
 class DistantDesk:
@@ -28,12 +32,19 @@ class DistantDesk:
     async def submit(self, order: PortableOrder) -> bytes:
         """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal.
 
-        StoreUnavailable when there is no desk, CommitUnknown when it went away without an answer.
+        StoreUnavailable when no desk answers, CommitUnknown when it went away after it was given the order.
         """
         way = self._way
         if way is None or way.is_closed:
             way = await self._open()
         return await way.send(order.ticket)
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the desk answers."""
+        if self._way is None or self._way.is_closed:
+            await self._open()
+        else:
+            await self._way.greet()
 
     async def close(self) -> None:
         """Wait for what was handed in, then let go."""
@@ -46,11 +57,12 @@ class DistantDesk:
             if self._way is None or self._way.is_closed:
                 loop = asyncio.get_running_loop()
                 try:
-                    _, self._way = await loop.create_unix_connection(
-                        lambda: _Way(self._observe), str(self._path)
-                    )
+                    _, way = await loop.create_unix_connection(lambda: _Way(self._observe), str(self._path))
                 except OSError as error:
                     raise StoreUnavailable(f"the desk is away: {error}") from error
+                # A connection may only have queued: nothing is handed over before somebody is there to take it.
+                await way.greet()
+                self._way = way
             return self._way
 
 
@@ -65,9 +77,24 @@ class _Way(asyncio.Protocol):
         self._numbers = count()
         self._unsent: list[tuple[int, msgspec.Struct]] = []
         self._unanswered: dict[int, asyncio.Future[bytes]] = {}
+        self._greetings: deque[asyncio.Future[None]] = deque()
         self._transport: asyncio.WriteTransport | None = None
 
+    async def greet(self) -> None:
+        """Wait for a sign of life; StoreUnavailable when there is none in time."""
+        answer: asyncio.Future[None] = self._loop.create_future()
+        self._greetings.append(answer)
+        self._write([])
+        try:
+            async with asyncio.timeout(_GREETING_SECONDS):
+                await answer
+        except TimeoutError as error:
+            self._leave()
+            raise StoreUnavailable("the desk does not answer") from error
+
     def send(self, ticket: msgspec.Struct) -> asyncio.Future[bytes]:
+        if self.is_closed:
+            raise StoreUnavailable("the desk went away")
         if not self._unsent:
             self._loop.call_soon(self._send_all)
         number = next(self._numbers)
@@ -77,12 +104,22 @@ class _Way(asyncio.Protocol):
 
     async def close(self) -> None:
         await asyncio.gather(*self._unanswered.values(), return_exceptions=True)
+        self._leave()
+
+    def _leave(self) -> None:
+        self.is_closed = True
         if self._transport is not None:
             self._transport.close()
-        self.is_closed = True
 
     def _send_all(self) -> None:
         orders, self._unsent = self._unsent, []
+        try:
+            self._write(orders)
+        except Exception as error:  # noqa: BLE001 - it is theirs whose orders cannot be sent
+            for number, _ in orders:
+                self._unanswered.pop(number).set_exception(error)
+
+    def _write(self, orders: list[tuple[int, msgspec.Struct]]) -> None:
         if self._transport is not None and not self.is_closed:
             self._transport.write(write_orders(orders))
 
@@ -92,6 +129,8 @@ class _Way(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for message in self._frames.take_in(data):
             answers = read_answers(message)
+            if answers == GREETING:
+                _settle(self._greetings.popleft())
             for number, told in answers.answers:
                 answer = self._unanswered.pop(number)
                 if answer.done():
@@ -105,11 +144,19 @@ class _Way(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_closed = True
+        for greeting in self._greetings:
+            if not greeting.done():
+                greeting.set_exception(StoreUnavailable("the desk went away"))
         unanswered, self._unanswered = self._unanswered, {}
         unsent = {number for number, _ in self._unsent}
         for number, answer in unanswered.items():
             if not answer.done():
                 answer.set_exception(_lost(number in unsent))
+
+
+def _settle(greeting: asyncio.Future[None]) -> None:
+    if not greeting.done():
+        greeting.set_result(None)
 
 
 def _lost(is_unsent: bool) -> Exception:

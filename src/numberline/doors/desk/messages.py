@@ -48,6 +48,10 @@ class Answers(msgspec.Struct, frozen=True, array_like=True):
     served: list[Served]
 
 
+# No orders are a greeting, and this is how it is returned: somebody is there.
+GREETING: Final = Answers([], [])
+
+
 class DeskFailed(Exception):
     """The desk failed an order by a defect, which its own log tells more about."""
 
@@ -109,10 +113,10 @@ def take_apart(reason: BaseException) -> Refused | Failed:
     if isinstance(reason, Refusal):
         details = None if reason.details is None else dict(reason.details)
         return Refused(reason.kind, reason.parameter, details, reason.values)
-    kind = type(reason).__name__
-    if kind not in _TROUBLES:
+    name = next((name for name, kind in _TROUBLES.items() if isinstance(reason, kind)), None)
+    if name is None:
         log.error("the desk failed an order", exc_info=reason)
-    return Failed(kind, str(reason))
+    return Failed(name or type(reason).__name__, str(reason))
 
 
 def put_together(told: Refused | Failed) -> Exception:

@@ -16,7 +16,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -24,7 +24,14 @@ from numberline.domain import limits
 
 log = logging.getLogger(__name__)
 
+# A desk that ends at once is begun again later each time.
 _REST_SECONDS: Final = 0.1
+_REST_SECONDS_MAX: Final = 5.0
+_LONG_LIFE_SECONDS: Final = 10.0
+
+_PREFIX: Final = "numberline-desk-"
+_NAME: Final = "socket"
+_SWEEP_SECONDS: Final = 60.0
 
 # Serves orders on a listening socket until the pipe is closed whose reading end it is given.
 Serve = Callable[[socket.socket, int], None]
@@ -35,10 +42,11 @@ def desk_process(serve: Serve) -> Iterator[Path]:
     """Run a desk in a process of its own; gives the path of the socket it listens on.
 
     `serve` runs in that process, a copy of this one, until the pipe it is given is closed: that is when this context
-    ends, and when this process does. It has `STOP_SECONDS` to answer what waits.
+    ends, and when this process does. It has `DESK_STOP_SECONDS` for what waits even then.
     """
-    folder = Path(tempfile.mkdtemp(prefix="numberline-desk-"))
-    path = folder / "socket"
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    path = folder / _NAME
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(socket.SOMAXCONN)
@@ -56,14 +64,39 @@ def desk_process(serve: Serve) -> Iterator[Path]:
         os.waitpid(keeper, 0)
 
 
+def _sweep() -> None:
+    """Remove the folders of servers that were killed together with their keeper."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # Others' folders cannot be looked into, and one that has just been made has nobody listening yet.
+        with suppress(OSError):
+            is_old = time.time() - folder.stat().st_mtime > _SWEEP_SECONDS
+            if is_old and not _is_listened_to(folder / _NAME):
+                shutil.rmtree(folder)
+
+
+def _is_listened_to(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
+
+
 def _keep(serve: Serve, listener: socket.socket, leash: int, folder: Path) -> NoReturn:
     """Begin the desk, and begin it again whenever it ends before its server does."""
     # Ctrl-C reaches every process of a terminal: the server stops first, and the desk when nothing waits any more.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    rest_seconds = _REST_SECONDS
     try:
+        began_at = time.monotonic()
         while _watch(*_begin(serve, listener, leash), leash):
-            time.sleep(_REST_SECONDS)
+            has_lived = time.monotonic() - began_at > _LONG_LIFE_SECONDS
+            rest_seconds = _REST_SECONDS if has_lived else min(2 * rest_seconds, _REST_SECONDS_MAX)
+            _is_closed(leash, within_seconds=rest_seconds)
+            began_at = time.monotonic()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
@@ -90,7 +123,7 @@ def _watch(child: int, life: int, leash: int) -> bool:
     """Wait for the end of a desk; whether another one is wanted."""
     select.select([life, leash], [], [])
     is_wanted = not _is_closed(leash, within_seconds=0)
-    if not is_wanted and not _is_closed(life, within_seconds=limits.STOP_SECONDS):
+    if not is_wanted and not _is_closed(life, within_seconds=limits.DESK_STOP_SECONDS):
         log.error("the desk did not stop in time and is killed")
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Final, cast
 import msgspec
 
 from numberline.doors.desk.messages import (
+    GREETING,
     Answers,
     Failed,
     Frames,
@@ -23,6 +25,8 @@ from numberline.doors.desk.messages import (
 from numberline.service.catalog import CatalogCache
 from numberline.service.desk import Desk, Order, Served
 from numberline.store.contract import Store
+
+log = logging.getLogger(__name__)
 
 Accept = Callable[[Ticket], Order]
 
@@ -49,8 +53,8 @@ class DeskServer:
 
     def _send_batch(self, served: Served) -> None:
         """A batch is done: send its answers, and tell one of those who get some to count it."""
-        if self._to_answer:
-            next(iter(self._to_answer)).served.append(served)
+        if listening := next((hatch for hatch in self._to_answer if not hatch.is_closed), None):
+            listening.served.append(served)
         self._send_answers()
 
     def answer_soon(self, hatch: _Hatch) -> None:
@@ -82,7 +86,10 @@ class _Hatch(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         since = time.perf_counter()
         for message in self._frames.take_in(data):
-            for number, ticket in read_orders(message):
+            orders = read_orders(message)
+            if not orders:
+                self._write(GREETING)
+            for number, ticket in orders:
                 self._server.desk.enter(_WaitingThere(self._server.accept(ticket), since, number, self))
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -94,10 +101,19 @@ class _Hatch(asyncio.Protocol):
         self.answers.append((number, told))
 
     def send(self) -> None:
-        message = write_answers(Answers(self.answers, self.served))
+        answers = Answers(self.answers, self.served)
         self.answers, self.served = [], []
-        if self._transport is not None and not self.is_closed:
-            self._transport.write(message)
+        self._write(answers)
+
+    def _write(self, answers: Answers) -> None:
+        if self._transport is None or self.is_closed:
+            return
+        try:
+            self._transport.write(write_answers(answers))
+        except Exception:
+            log.exception("answers of the desk could not be sent")
+            # So that nobody waits for them any longer.
+            self._transport.abort()
 
 
 class _WaitingThere(msgspec.Struct):

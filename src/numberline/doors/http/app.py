@@ -78,6 +78,7 @@ def _page_routes(services: Services, registry: Registry) -> list[Route]:
     async def show_ready(_request: Request) -> Response:
         try:
             await services.store.check()
+            await services.desk.check()
         except StoreError as trouble:
             log.warning("not ready: %r", trouble)
             return JSONResponse({"status": "the store is out of reach"}, status_code=503)
