@@ -26,7 +26,7 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
 
     loop = asyncio.get_running_loop()
     catalog = await self._catalog.current()
-    await Overheard([waiting.order for waiting in batch], catalog, self._heads).run(
+    await Overheard([waiting.order for waiting in batch], catalog, self._memory).run(
         self._store, self._writer, self._has_waiting
     )
 

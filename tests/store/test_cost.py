@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from sqlalchemy import bindparam, select
 
-from numberline.store import access, accounts, catalog, questions, rentals, sale, stock
+from numberline.store import access, accounts, catalog, memory, questions, rentals, sale, stock
 from numberline.store.migrate import migrate
 from numberline.store.postgres import _SERVER_SETTINGS, PostgresStore
 from numberline.store.schema import rental
@@ -49,9 +49,13 @@ class Overheard:
             for connection in filter(None, (*pooled, store._brief_connection)):
                 connection.add_query_logger(lambda query: self.texts.append(query.query))
 
+    def kinds(self) -> list[str]:
+        """The first words of all that was asked."""
+        return [text.replace(";", " ").split()[0] for text in self.texts]
+
     def writing(self) -> list[str]:
         """The first words of what the last transaction that wrote something asked."""
-        kinds = [text.replace(";", " ").split()[0] for text in self.texts]
+        kinds = self.kinds()
         begin = max(place for place, kind in enumerate(kinds) if kind == "BEGIN")
         return kinds[begin:]
 
@@ -62,20 +66,40 @@ async def buy(town: Town, *wanted: dict[str, Any], count: int = 1) -> None:
     assert all(answer.get("result") == 1 for answer in await asyncio.gather(*orders))
 
 
+_SQLITE_BATCH: Final = (
+    ["BEGIN"] + 4 * ["SELECT"] + 2 * ["UPDATE"] + 2 * ["UPDATE"] + 4 * ["INSERT"] + ["COMMIT"]
+)
+
+
 @pytest.mark.parametrize("count", [1, 8])
 async def test_a_batch_of_any_size_is_five_exchanges_with_postgresql(town: Town, count: int) -> None:
     """Each costs more than an attach does. SQLite has no exchanges; its statements are counted instead."""
     # Connections are opened, statements prepared and ids fetched by what comes first.
     await buy(town, IN_HOLLYWOOD, count=count)
+    town.desk._memory.forget()
     heard = Overheard(town.store)
     await buy(town, IN_HOLLYWOOD, count=count)
     if town.store.engine == "postgres":
         # Lock the wallets; load buyers, revision and blocks; write everything.
         assert heard.writing() == ["BEGIN", "SELECT", "SELECT", "WITH", "COMMIT"]
     else:
-        assert heard.writing() == (
-            ["BEGIN"] + 4 * ["SELECT"] + 2 * ["UPDATE"] + 2 * ["UPDATE"] + 4 * ["INSERT"] + ["COMMIT"]
-        )
+        assert heard.writing() == _SQLITE_BATCH
+
+
+@pytest.mark.parametrize("count", [1, 8])
+async def test_a_batch_whose_needs_are_remembered_is_one_exchange_with_postgresql(
+    town: Town, count: int
+) -> None:
+    """One statement locks, compares, writes and commits. With SQLite there is nothing to be spared."""
+    for _ in range(2):  # to remember, and for asyncpg to learn the statement's types
+        await buy(town, IN_HOLLYWOOD, count=count)
+    heard = Overheard(town.store)
+    await buy(town, IN_HOLLYWOOD, count=count)
+    if town.store.engine == "postgres":
+        [text] = [text for text in heard.texts if "public_key_pem" not in text]
+        assert text.startswith("WITH held AS")
+    else:
+        assert heard.writing() == _SQLITE_BATCH
 
 
 async def test_a_batch_that_follows_another_begins_with_its_end(town: Town) -> None:
@@ -83,7 +107,10 @@ async def test_a_batch_that_follows_another_begins_with_its_end(town: Town) -> N
     await buy(town, IN_HOLLYWOOD)
     town.desk._batch_max = 2
     heard = Overheard(town.store)
-    await buy(town, IN_HOLLYWOOD, count=4)
+    kept = [
+        town.call("AttachPhoneNumber", IN_HOLLYWOOD, idempotency_key=f"key {place}") for place in range(4)
+    ]
+    assert all(answer.get("result") == 1 for answer in await asyncio.gather(*kept))
     if town.store.engine != "postgres":
         return
     transactions = [text.strip(";") for text in heard.texts if text.startswith(("BEGIN", "COMMIT"))]
@@ -98,6 +125,7 @@ async def test_regions_are_picked_from_together(town: Town) -> None:
     places = (world.HOLLYWOOD, world.SANDBOX, world.TWO_TIER)
     wanted = [IN_HOLLYWOOD | {"phone_region_id": place} for place in places]
     await buy(town, *wanted)
+    town.desk._memory.forget()
     heard = Overheard(town.store)
     await buy(town, *wanted)
     if town.store.engine == "postgres":
@@ -179,7 +207,7 @@ async def plans_of_postgres(url: str) -> dict[str, str]:
     connection = await asyncpg.connect(url, server_settings=_SERVER_SETTINGS)
     await fill(connection)
     plans = {}
-    for name, statement in statements():
+    for name, statement in (*statements(), ("memory.IS_HELD", memory.IS_HELD)):
         await connection.execute(f"PREPARE asked AS {statement.text('postgres')}")
         count = statement.parameters("postgres")
         values = f"({', '.join(['NULL'] * count)})" if count else ""

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from numberline.store import sale
+from numberline.store import memory
 from tests.kit import world
 from tests.kit.world import Town
 
@@ -41,7 +41,7 @@ async def test_a_pick_begins_where_the_last_one_found_something(town: Town) -> N
 
 
 async def test_now_and_then_a_pick_begins_at_the_top(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sale, "_LOOKS_PER_HEAD", 3)
+    monkeypatch.setattr(memory, "LOOKS_PER_HEAD", 3)
     assert await buy(town) == [_LOW]
     await add_above(town)
     assert [await buy(town) for _ in range(4)] == [[_LOW], [_LOW], [_LOW], [_HIGH]]

@@ -22,9 +22,10 @@ from numberline.domain.catalog import Catalog
 from numberline.domain.errors import Refusal
 from numberline.domain.working_set import Needs, WorkingSet
 from numberline.service.catalog import CatalogCache
-from numberline.store.contract import Store, Writer
+from numberline.store.contract import DistantWriter, Store, Writer
 from numberline.store.errors import REFUSALS, CommitUnknown, ConstraintViolated, StoreBusy, StoreUnavailable
-from numberline.store.sale import Heads, Offers, Shortage
+from numberline.store.memory import Memory, Offers, Recalled
+from numberline.store.sale import Shortage, changes_of
 from numberline.store.transaction import Transaction
 
 BATCH_MAX: Final = 64
@@ -145,7 +146,7 @@ class Desk:
         self._store = store
         self._writer = store.writer()
         self._catalog = catalog
-        self._heads = Heads()
+        self._memory = Memory()
         self._batch_max = batch_max
         self._observe = observe
         self._waiting: deque[Waiting] = deque()
@@ -233,7 +234,7 @@ class Desk:
         catalog = await self._catalog.current()
         for _ in range(_CATALOG_TRIES):
             try:
-                return await _Batch(orders, catalog, self._heads).run(
+                return await _Batch(orders, catalog, self._memory).run(
                     self._store, self._writer, self._has_waiting
                 )
             except _CatalogMoved as moved:
@@ -244,10 +245,10 @@ class Desk:
 class _Batch:
     """Orders with what they need, as one catalogue sees it."""
 
-    def __init__(self, orders: list[Order], catalog: Catalog, heads: Heads) -> None:
+    def __init__(self, orders: list[Order], catalog: Catalog, memory: Memory) -> None:
         self._orders = orders
         self._catalog = catalog
-        self._heads = heads
+        self._memory = memory
         self._needs = Needs()
         self._early: dict[int, Refusal] = {}
         for place, order in enumerate(orders):
@@ -260,6 +261,41 @@ class _Batch:
         if len(self._early) == len(self._orders):
             self._check_revision(await store.read(lambda ask: ask.find_catalog_revision()))
             return list(self._early.values()), 0
+        if isinstance(writer, DistantWriter) and self._memory.serves(self._needs):
+            return await self._run_remembering(writer, more)
+        return (await self._run_asking(writer, more))[0]
+
+    async def _run_remembering(self, writer: DistantWriter, more: Callable[[], bool]) -> _Outcome:
+        """By memory if all that is needed is remembered and still so, otherwise by asking for it."""
+        try:
+            recalled = self._memory.recall(self._needs, self._catalog.revision)
+            outcome = await self._run_by_memory(recalled, writer, more) if recalled else None
+            if outcome is None:
+                # The next batch is likely to be one statement, which begins and ends a transaction by itself.
+                outcome, world = await self._run_asking(writer, lambda: False)
+                self._memory.keep_seen(world)
+        except BaseException:
+            self._memory.forget()
+            raise
+        return outcome
+
+    async def _run_by_memory(
+        self, recalled: Recalled, writer: DistantWriter, more: Callable[[], bool]
+    ) -> _Outcome | None:
+        """Decide on what is remembered; None when it was no longer so, and nothing was saved."""
+        rental_ids = await writer.reserve_ids("rental", self._needs.rentals)
+        movement_ids = await writer.reserve_ids("movement", self._needs.movements)
+        world = recalled.world(self._catalog.revision, iter(rental_ids), iter(movement_ids))
+        answers = self._decide_all(world)
+        is_held, version = await writer.write_if(recalled.is_held, *changes_of(world.effects), more=more)
+        if not is_held:
+            self._memory.distrust()
+            return None
+        self._memory.keep_recalled(world.effects, version)
+        return answers, len(world.effects.rentals)
+
+    async def _run_asking(self, writer: Writer, more: Callable[[], bool]) -> tuple[_Outcome, WorkingSet]:
+        """Lock and load what is needed, decide and save."""
         patient: frozenset[Offers] = frozenset()
         while True:
             try:
@@ -267,16 +303,19 @@ class _Batch:
             except _LookAgain as look:
                 patient = look.shortage.offers
 
-    async def _work(self, patient: frozenset[Offers], work: Transaction) -> _Outcome:
-        world = await work.lock_for_sale(self._needs, patient, self._heads)
+    async def _work(self, patient: frozenset[Offers], work: Transaction) -> tuple[_Outcome, WorkingSet]:
+        world = await work.lock_for_sale(self._needs, patient, self._memory)
         if isinstance(world, Shortage):
             raise _LookAgain(world)
         self._check_revision(world.catalog_revision)
-        answers: list[bytes | Refusal] = [
+        answers = self._decide_all(world)
+        await work.save(world.effects)
+        return (answers, len(world.effects.rentals)), world
+
+    def _decide_all(self, world: WorkingSet) -> list[bytes | Refusal]:
+        return [
             self._early.get(place) or self._decide(order, world) for place, order in enumerate(self._orders)
         ]
-        await work.save(world.effects)
-        return answers, len(world.effects.rentals)
 
     def _check_revision(self, revision: int) -> None:
         if revision != self._catalog.revision:

@@ -18,6 +18,7 @@ from numberline.domain.verification import Verification
 from numberline.domain.working_set import Buyer
 from numberline.store.access import identity_of, to_account
 from numberline.store.contract import Row
+from numberline.store.memory import version_of
 from numberline.store.questions import Questions, day
 from numberline.store.schema import (
     account,
@@ -50,13 +51,14 @@ _MONEY = (
 )
 _with_wallet = account.join(wallet, wallet.c.account_id == account.c.id)
 _BUYERS = (
-    select(*identity_of(account), *_MONEY)
+    select(*identity_of(account), *_MONEY, version_of(account), version_of(wallet))
     .select_from(_with_wallet)
     .where(within(account.c.id, "account_ids"))
     .order_by(account.c.id)
 )
 READ_BUYERS = Statement(_BUYERS)
 _MONEY_AT: Final = len(identity_of(account))
+_VERSIONS_AT: Final = _MONEY_AT + len(_MONEY)
 _LOCK_WALLETS = Statement(
     select(wallet.c.account_id)
     .where(within(wallet.c.account_id, "account_ids"))
@@ -126,7 +128,8 @@ class AccountQuestions(Questions):
     async def to_buyers(self, rows: Collection[Row], verifications: bool) -> dict[int, Buyer]:
         """The buyers of rows that `READ_BUYERS` found, with how far they are verified if that may matter."""
         buyers = {
-            row[0]: Buyer(to_account(row[:_MONEY_AT]), Wallet(*row[_MONEY_AT:]), {}, {}) for row in rows
+            row[0]: Buyer(to_account(row[:_MONEY_AT]), Wallet(*row[_MONEY_AT:_VERSIONS_AT]), {}, {})
+            for row in rows
         }
         if not verifications:
             return buyers

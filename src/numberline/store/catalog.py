@@ -22,7 +22,7 @@ from numberline.store.schema import (
 )
 from numberline.store.statements import Statement, insert_into, select_all, update_rows
 
-READ_REVISION = Statement(select(catalog_revision.c.revision))
+_READ_REVISION = Statement(select(catalog_revision.c.revision))
 _NEXT_REVISION = Statement(update(catalog_revision).values(revision=catalog_revision.c.revision + 1))
 _CURRENCIES = Statement(select(currency_rate.c.currency))
 _ALL = {
@@ -46,7 +46,7 @@ class CatalogQuestions(Questions):
 
     async def find_catalog_revision(self) -> int:
         """The revision of the catalogue; it rises with every change."""
-        rows = await self.connection.fetch(READ_REVISION)
+        rows = await self.connection.fetch(_READ_REVISION)
         return int(rows[0][0])
 
     async def lock_catalog(self) -> None:

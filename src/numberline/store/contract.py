@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
 from numberline.store.statements import Engine, RowChange, Rows, Statement
 
@@ -59,6 +59,20 @@ class Writer(Protocol):
 
     async def rest(self) -> None:
         """Hold nothing for a next one."""
+
+
+@runtime_checkable
+class DistantWriter(Writer, Protocol):
+    """A writer for whom every exchange is a journey, so that what was written last is worth remembering."""
+
+    async def write_if(self, condition: Question, *changes: Changes, more: Callable[[], bool]) -> Row:
+        """Make changes in a durable transaction of one exchange, if a statement's one row begins with TRUE.
+
+        Returns that row. Raises what `Store.write` raises; `more` is asked whether the next is at hand already.
+        """
+
+    async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
+        """Ids of a kind that nobody else has or will get; some may stay unused."""
 
 
 class Store(Protocol):

@@ -63,6 +63,20 @@ def _joined(changes: tuple[RowChange, ...]) -> str:
 
 
 @lru_cache(maxsize=256)
+def _conditional(condition: Statement, changes: tuple[RowChange, ...]) -> str:
+    """One statement that makes changes if the row of another begins with TRUE, and returns that row."""
+    parts, first = (
+        [f"held AS MATERIALIZED ({condition.text('postgres')})"],
+        condition.parameters("postgres") + 1,
+    )
+    for place, change in enumerate(changes):
+        text = change.set_text(first, only_if="(SELECT is_held FROM held)")
+        parts.append(f"change_{place} AS ({text})")
+        first += change.parameters
+    return f"WITH {', '.join(parts)} SELECT * FROM held"  # noqa: S608 - compiled SQL
+
+
+@lru_cache(maxsize=256)
 def _together(statements: tuple[Statement, ...]) -> str:
     """One statement that returns one row, which has the rows of each as an array."""
     texts, first = [], 1
@@ -247,7 +261,6 @@ class PostgresWriter:
         self._open_pool: Final = open_pool
         self._ids: Final = ids
         self._pool: Any = None
-        # In a transaction from the time it is taken until it is given back.
         self._connection: Any = None
 
     async def write(self, work: Work[T], *, more: Callable[[], bool]) -> T:
@@ -264,6 +277,37 @@ class PostgresWriter:
                 if is_last or not is_kept:
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    async def write_if(self, condition: Question, *changes: Changes, more: Callable[[], bool]) -> Row:
+        """Make changes in one statement that is a transaction of its own, if another's row begins with TRUE."""
+        try:
+            with translated():
+                row = await self._write_if(condition, [(change, rows) for change, rows in changes if rows])
+        except BaseException:
+            await self.rest()
+            raise
+        if not more():
+            await self.rest()
+        return row
+
+    async def _write_if(self, condition: Question, changes: list[Changes]) -> Row:
+        statement, values = condition
+        text = _conditional(statement, tuple(change for change, _ in changes))
+        arguments = [argument for change, rows in changes for argument in change.arguments(rows)]
+        connection = await self._at_hand()
+        if connection.is_in_transaction():
+            await connection.execute("ROLLBACK")
+        try:
+            row: Row = await connection.fetchrow(text, *statement.arguments("postgres", values), *arguments)
+        except asyncpg.QueryCanceledError:
+            raise
+        except _CUT_OFF as error:
+            raise CommitUnknown(str(error)) from error
+        return row
+
+    async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
+        """Ids from the ranges this process has fetched."""
+        return await self._ids.take(name, count)
 
     async def rest(self) -> None:
         """Give the connection back; what it has begun comes to nothing."""
@@ -292,12 +336,17 @@ class PostgresWriter:
         return result
 
     async def _begun(self) -> Any:
+        connection = await self._at_hand()
+        if not connection.is_in_transaction():
+            await connection.execute("BEGIN")
+        return connection
+
+    async def _at_hand(self) -> Any:
         if self._connection is not None and _is_lost(self._connection):
             await self.rest()
         if self._connection is None:
             self._pool = await self._open_pool()
             self._connection = await self._pool.acquire()
-            await self._connection.execute("BEGIN")
         return self._connection
 
 

@@ -8,6 +8,7 @@ little the batch starts again, patient with those offers, before anybody is told
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 from sqlalchemy import BigInteger, bindparam, or_, select
@@ -28,20 +29,17 @@ from numberline.store.accounts import (
     posting_rows,
     wallet_rows,
 )
-from numberline.store.catalog import READ_REVISION, CatalogQuestions
-from numberline.store.contract import NOTHING, Question, Row
-from numberline.store.schema import OPEN_BLOCKS, block, charge, idempotency, rental
+from numberline.store.catalog import CatalogQuestions
+from numberline.store.contract import NOTHING, Changes, Question, Row
+from numberline.store.memory import TOP, BlockKey, Heads, Memory, Offers, own_version, version_of
+from numberline.store.schema import OPEN_BLOCKS, block, catalog_revision, charge, idempotency, rental
 from numberline.store.statements import Statement, insert_into, select_all, within
 from numberline.store.stock import BLOCK_COLUMNS, SAVE_BLOCKS, StockQuestions, block_rows, to_block
 
 _FIRST_PICK = 2
 _PICKS_PER_LOOK = 4
-_LOOKS_PER_HEAD = 256
-_TOP = 2**63 - 1
 
-# The offers that one region is sold from.
-Offers = tuple[int, ...]
-Blocks = dict[tuple[int, int], Block]
+Blocks = dict[BlockKey, Block]
 
 
 class Shortage(msgspec.Struct, frozen=True):
@@ -50,32 +48,11 @@ class Shortage(msgspec.Struct, frozen=True):
     offers: frozenset[Offers]
 
 
-class Heads:
-    """Where the stock of each offer began when it was last looked at: the highest prefix with something to sell.
-
-    Sold thousands stay in PostgreSQL's index until nobody can see them any more; under an old snapshot every pick would
-    step over all of them. A head only says where to look first: nothing is sold out before a look from the top. Now and
-    then one begins there anyway, for what was added or locked when it was passed.
-    """
-
-    def __init__(self) -> None:
-        self._heads: dict[int, tuple[int, int]] = {}
-
-    def of(self, offer_id: int) -> int:
-        """The highest prefix to look at first."""
-        return self._heads.get(offer_id, (_TOP, 0))[0]
-
-    def note(self, offer_id: int, found: Sequence[Block]) -> None:
-        """Remember where something was found, or that nothing was."""
-        looks = self._heads.get(offer_id, (_TOP, 0))[1]
-        if found and looks < _LOOKS_PER_HEAD:
-            self._heads[offer_id] = found[0].prefix, looks + 1
-        else:
-            self._heads.pop(offer_id, None)
-
-
+_READ_REVISION = Statement(select(catalog_revision.c.revision, own_version()))
+_LOCKED_COLUMNS = (*BLOCK_COLUMNS, version_of(block))
+_VERSION_AT: Final = len(BLOCK_COLUMNS)
 _PICKED_BLOCKS = Statement(
-    select(*BLOCK_COLUMNS)
+    select(*_LOCKED_COLUMNS)
     .where(block.c.offer_id == bindparam("offer"), block.c.is_open, block.c.prefix <= bindparam("head"))
     .order_by(block.c.prefix.desc())
     .limit(bindparam("at_most", type_=BigInteger))
@@ -84,7 +61,7 @@ _PICKED_BLOCKS = Statement(
     sqlite_index=OPEN_BLOCKS,
 )
 _PATIENT_BLOCKS = Statement(
-    select(*BLOCK_COLUMNS)
+    select(*_LOCKED_COLUMNS)
     .where(or_(within(block.c.offer_id, "offer_ids") & block.c.is_open, within(block.c.prefix, "prefixes")))
     .order_by(block.c.offer_id, block.c.prefix.desc())
     .with_for_update()
@@ -108,27 +85,30 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
     """Selling."""
 
     async def lock_for_sale(
-        self, needs: Needs, patient: frozenset[Offers], heads: Heads
+        self, needs: Needs, patient: frozenset[Offers], memory: Memory
     ) -> WorkingSet | Shortage:
         """Lock and load what a batch needs, waiting for all that is left of the `patient` offers.
 
-        `heads` are of the looks before, and kept up to date. A Shortage: too little of some other offers was found without waiting; roll back and be patient with them too.
+        The `memory` knows where to look first, and is told what was seen. A Shortage: too little of some other offers
+        was found without waiting; roll back and be patient with them too.
         """
+        memory.see_anew()
         account_ids = await self.lock_wallets(needs.account_ids)
-        blocks = await self._lock_all_of(patient, needs.numbers)
+        blocks = await self._lock_all_of(patient, needs.numbers, memory)
         wanted = {offers: count for offers, count in needs.wanted.items() if offers not in patient}
-        buyers, revision, *looks = await self.connection.fetch_each(
+        buyers, [(revision, version)], *looks = await self.connection.fetch_each(
             (READ_BUYERS, account_ids),
-            (READ_REVISION, NOTHING),
-            *(_first_look(offers, count, needs, heads) for offers, count in wanted.items() if offers),
+            (_READ_REVISION, NOTHING),
+            *(_first_look(offers, count, needs, memory.heads) for offers, count in wanted.items() if offers),
         )
-        short = await self._pick_all(wanted, needs, looks, blocks, heads)
+        memory.see_buyers(buyers, version)
+        short = await self._pick_all(wanted, needs, looks, blocks, memory)
         # Each look is patient with more offers than the last, so there is a last one.
         assert not short & patient, "a patient look has found all there is"
         if short:
             return Shortage(patient | short)
         return WorkingSet(
-            catalog_revision=revision[0][0],
+            catalog_revision=revision,
             buyers=await self.to_buyers(buyers, needs.verifications),
             blocks=blocks,
             owners=await self._find_owners(needs.numbers),
@@ -140,25 +120,18 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
 
     async def save(self, effects: Effects) -> None:
         """Write what a batch decided."""
-        buyers = [effects.buyers[account_id] for account_id in sorted(effects.buyers)]
-        await self.connection.write_rows(
-            (SAVE_BLOCKS, block_rows(effects.blocks.values())),
-            (SAVE_WALLETS, wallet_rows(buyers)),
-            (_INSERT_RENTAL, [_rental_row(found) for found in effects.rentals]),
-            (INSERT_MOVEMENTS, movement_rows(effects.movements)),
-            (INSERT_POSTINGS, posting_rows(effects.movements)),
-            (_INSERT_CHARGE, [_charge_row(found) for found in effects.charges]),
-            (_INSERT_ANSWER, [_answer_row(key, answer) for key, answer in effects.answers.items()]),
-        )
+        await self.connection.write_rows(*changes_of(effects))
 
-    async def _lock_all_of(self, offers: frozenset[Offers], numbers: Collection[int]) -> Blocks:
+    async def _lock_all_of(
+        self, offers: frozenset[Offers], numbers: Collection[int], memory: Memory
+    ) -> Blocks:
         """The locks that may have to be waited for, all in one order: before those that nobody waits for."""
         offer_ids = sorted({offer_id for some in offers for offer_id in some})
         prefixes = sorted({block_of(number) for number in numbers})
         if not offer_ids and not prefixes:
             return {}
         values = {"offer_ids": offer_ids, "prefixes": prefixes}
-        return _by_key(to_block(row) for row in await self.connection.fetch(_PATIENT_BLOCKS, values))
+        return _by_key(_locked(await self.connection.fetch(_PATIENT_BLOCKS, values), memory))
 
     async def _pick_all(
         self,
@@ -166,26 +139,26 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
         needs: Needs,
         looks: Sequence[Sequence[Row]],
         blocks: Blocks,
-        heads: Heads,
+        memory: Memory,
     ) -> set[Offers]:
         """Add enough blocks for all that is wanted, the first looks having been taken; returns what too few are of."""
         short, taken = set(), iter(looks)
         for offers, count in wanted.items():
             first = next(taken) if offers else ()
-            picked = await self._pick(offers, count + len(needs.numbers), first, heads)
+            picked = await self._pick(offers, count + len(needs.numbers), first, memory)
             blocks |= _by_key(picked or ())
             short |= set() if picked else {offers}
         return short
 
     async def _pick(
-        self, offer_ids: Offers, count: int, first: Sequence[Row], heads: Heads
+        self, offer_ids: Offers, count: int, first: Sequence[Row], memory: Memory
     ) -> list[Block] | None:
         """Lock enough blocks of some offers for `count` numbers, cheapest offer first; None when there seem too few."""
         picked: list[Block] = []
         look: Sequence[Row] | None = first
         for offer_id in offer_ids:
-            found = await self._pick_from(offer_id, count, look, heads)
-            heads.note(offer_id, found)
+            found = await self._pick_from(offer_id, count, look, memory)
+            memory.heads.note(offer_id, found)
             look = None
             picked += found
             count -= sum(one.free_count for one in found)
@@ -194,21 +167,21 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
         return None
 
     async def _pick_from(
-        self, offer_id: int, count: int, look: Sequence[Row] | None, heads: Heads
+        self, offer_id: int, count: int, look: Sequence[Row] | None, memory: Memory
     ) -> list[Block]:
-        head, at_most = heads.of(offer_id), _blocks_for(count)
+        head, at_most = memory.heads.of(offer_id), _blocks_for(count)
         while True:
             if look is None:
                 values = {"offer": offer_id, "head": head, "at_most": at_most}
                 look = await self.connection.fetch(_PICKED_BLOCKS, values)
-            found = [to_block(row) for row in look]
-            is_all = len(found) < at_most and head == _TOP
+            found = _locked(look, memory)
+            is_all = len(found) < at_most and head == TOP
             if is_all or sum(one.free_count for one in found) >= count:
                 return found
             if len(found) == at_most:
                 at_most *= _PICKS_PER_LOOK
             else:
-                head = _TOP
+                head = TOP
             look = None
 
     async def _find_owners(self, numbers: Collection[int]) -> dict[int, int]:
@@ -230,6 +203,27 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
 
 def _to_answer(row: Row) -> StoredAnswer:
     return StoredAnswer(bytes(row[3]), bytes(row[4]), from_micros(row[5]), row[6])
+
+
+def changes_of(effects: Effects) -> list[Changes]:
+    """What a batch decided, as changes of rows."""
+    buyers = [effects.buyers[account_id] for account_id in sorted(effects.buyers)]
+    return [
+        (SAVE_BLOCKS, block_rows(effects.blocks.values())),
+        (SAVE_WALLETS, wallet_rows(buyers)),
+        (_INSERT_RENTAL, [_rental_row(found) for found in effects.rentals]),
+        (INSERT_MOVEMENTS, movement_rows(effects.movements)),
+        (INSERT_POSTINGS, posting_rows(effects.movements)),
+        (_INSERT_CHARGE, [_charge_row(found) for found in effects.charges]),
+        (_INSERT_ANSWER, [_answer_row(key, answer) for key, answer in effects.answers.items()]),
+    ]
+
+
+def _locked(rows: Sequence[Row], memory: Memory) -> list[Block]:
+    """The blocks of rows with `_LOCKED_COLUMNS`."""
+    found = [to_block(row) for row in rows]
+    memory.see_blocks(found, [row[_VERSION_AT] for row in rows])
+    return found
 
 
 def _first_look(offers: Offers, count: int, needs: Needs, heads: Heads) -> Question:

@@ -113,6 +113,8 @@ def _within_sqlite(element: within, compiler: Any, **options: Any) -> str:
 class RowChange:
     """A change made once per row of values. A row is a tuple in the order of `columns`."""
 
+    _next_condition = "AND"
+
     def __init__(self, columns: tuple[str, ...], parameters: int, row_text: str, set_text: str) -> None:
         """`row_text` makes the change for one row on SQLite, `set_text` for `{rows}`, on PostgreSQL `parameters`."""
         self.columns: Final = columns
@@ -137,9 +139,10 @@ class RowChange:
         """What stands for some rows in the parameters of `set_text`."""
         raise NotImplementedError
 
-    def set_text(self, first: int = 1) -> str:
-        """The SQL for PostgreSQL, its parameters numbered from `first`."""
-        return self._set_text.format(rows=self._unnest(first))
+    def set_text(self, first: int = 1, *, only_if: str = "") -> str:
+        """The SQL for PostgreSQL, its parameters numbered from `first`; `only_if` is a condition for all rows."""
+        text = self._set_text.format(rows=self._unnest(first))
+        return f"{text} {self._next_condition} {only_if}" if only_if else text
 
     def _unnest(self, first: int) -> str:
         raise NotImplementedError
@@ -147,6 +150,8 @@ class RowChange:
 
 class _Insert(RowChange):
     """To PostgreSQL rows travel as one array of the table's own row type: it reads them faster than arrays of values."""
+
+    _next_condition = "WHERE"
 
     def __init__(self, table: Table) -> None:
         columns = tuple(column.name for column in table.c)

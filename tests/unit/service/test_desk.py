@@ -16,7 +16,8 @@ from numberline.service.catalog import CatalogCache
 from numberline.service.desk import Desk, Served
 from numberline.store.contract import Store
 from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
-from numberline.store.sale import Heads, Offers, Shortage
+from numberline.store.memory import Memory, Offers
+from numberline.store.sale import Shortage
 
 
 def catalog_of(revision: int) -> Catalog:
@@ -78,7 +79,7 @@ class FakeStore:
         return self.revision
 
     async def lock_for_sale(
-        self, needs: Needs, patient: frozenset[Offers], _heads: Heads
+        self, needs: Needs, patient: frozenset[Offers], _memory: Memory
     ) -> WorkingSet | Shortage:
         self.transactions.append(needs)
         self.patient.append(patient)

@@ -33,6 +33,8 @@ _FILE: Final = """\
 # Where to listen. "*" means every address of this machine.
 # host = "localhost"
 # port = 8443
+
+# How many processes take requests. One more settles what all of them sell.
 # processes = 1
 
 # HTTPS needs a certificate. Without these two the server makes one under an authority of its own, ca.pem in this
@@ -83,7 +85,9 @@ def serve(
     home: HomeOption = None,
     host: Annotated[str | None, typer.Option("--host", help='Address to listen on; "*" for all.')] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 8443 unless told.")] = None,
-    processes: Annotated[int | None, typer.Option("--processes", help="Processes that serve.")] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="Processes that take requests.")
+    ] = None,
     database: DatabaseOption = None,
     plain_http: Annotated[
         bool, typer.Option("--plain-http", help="HTTP, behind a proxy that does HTTPS.")
