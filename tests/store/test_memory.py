@@ -371,7 +371,7 @@ def test_what_is_remembered_is_forgotten_when_it_was_not_used(monkeypatch: pytes
     """A database may be put back to an earlier day, and would count the same versions anew."""
     found = _seen(_world(5))
     later = time.monotonic() + memory._FRESH_SECONDS + 1
-    monkeypatch.setattr(memory.time, "monotonic", lambda: later)
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     assert found.recall(_needs(), 1) is None
     assert not found._buyers
 
