@@ -16,7 +16,7 @@ from numberline.domain.account import Wallet
 from numberline.domain.blocks import ALL_FREE, Block
 from numberline.domain.working_set import Buyer, Needs, WorkingSet
 from numberline.service import desk as desks
-from numberline.store import memory
+from numberline.store import memory, postgres
 from numberline.store.memory import Memory
 from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
@@ -153,6 +153,20 @@ async def test_two_desks_that_remember_the_same_thousand_sell_each_number_once(
         await town.close()
 
 
+async def test_what_is_asked_for_each_time_keeps_the_memory_true(town: Town, ways: Ways) -> None:
+    """Orders under keys and for exact numbers change the same wallet and the same thousand."""
+    [first] = await buy(town)
+    under_key = await town.call("AttachPhoneNumber", IN_HOLLYWOOD, idempotency_key="a")
+    exactly = await town.call("AttachPhoneNumber", IN_HOLLYWOOD | {"phone_number": str(first - 7)})
+    low = await town.call("AttachPhoneNumber", IN_HOLLYWOOD | {"phone_number": "15552850000"})
+    assert {answer.get("result") for answer in (under_key, exactly, low)} == {1}
+    [last] = await buy(town)
+    assert last == first - 2, "numbers are still sold from the high end"
+    assert ways.wrong == 0
+    if town.store.engine == "postgres":
+        assert ways.by_memory == 1
+
+
 async def test_a_desk_by_itself_asks_once_and_remembers(town: Town, ways: Ways) -> None:
     sold = [number for _ in range(20) for number in await buy(town, 3)]
     assert len(set(sold)) == 60
@@ -238,6 +252,19 @@ async def test_a_thousand_that_was_changed_is_found_out(
     assert (second // 1_000 == first // 1_000) == (change == "kept")
 
 
+async def test_a_deadlock_is_no_refusal(
+    distant_town: Town, ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await buy(distant_town)
+
+    async def deadlock(*_: object) -> None:
+        raise asyncpg.DeadlockDetectedError("made up")
+
+    monkeypatch.setattr(postgres.PostgresWriter, "_write_if", deadlock)
+    assert await buy(distant_town)
+    assert ways.wrong == 1
+
+
 async def test_a_cut_connection_is_an_unknown_outcome_and_the_next_sale_goes_on(
     distant_town: Town, postgres_url: str
 ) -> None:
@@ -281,7 +308,7 @@ def _seen(world: WorkingSet) -> Memory:
     found.see_anew()
     found.see_buyers([(account_id, 10, 20) for account_id in world.buyers], own_version=99)
     found.see_blocks(list(world.blocks.values()), [30 for _ in world.blocks])
-    found.keep_seen(world)
+    found.keep_seen(world, are_picked=True)
     return found
 
 
@@ -380,5 +407,5 @@ def test_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_BUYERS_MAX", 10)
     found = _seen(_world(*range(20, 0, -1), accounts=range(1, 12)))
     assert len(found._blocks[7]) == memory._BLOCKS_MAX
-    found.keep_seen(_world(accounts=()))
+    found.keep_seen(_world(accounts=()), are_picked=True)
     assert not found._buyers

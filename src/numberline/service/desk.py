@@ -261,19 +261,20 @@ class _Batch:
         if len(self._early) == len(self._orders):
             self._check_revision(await store.read(lambda ask: ask.find_catalog_revision()))
             return list(self._early.values()), 0
-        if isinstance(writer, DistantWriter) and self._memory.serves(self._needs):
+        if isinstance(writer, DistantWriter):
             return await self._run_remembering(writer, more)
         return (await self._run_asking(writer, more))[0]
 
     async def _run_remembering(self, writer: DistantWriter, more: Callable[[], bool]) -> _Outcome:
         """By memory if all that is needed is remembered and still so, otherwise by asking for it."""
+        is_served = self._memory.serves(self._needs)
         try:
-            recalled = self._memory.recall(self._needs, self._catalog.revision)
+            recalled = self._memory.recall(self._needs, self._catalog.revision) if is_served else None
             outcome = await self._run_by_memory(recalled, writer, more) if recalled else None
             if outcome is None:
-                # The next batch is likely to be one statement, which begins and ends a transaction by itself.
-                outcome, world = await self._run_asking(writer, lambda: False)
-                self._memory.keep_seen(world)
+                # After this one the next is likely to be one statement, which begins and ends a transaction by itself.
+                outcome, world = await self._run_asking(writer, (lambda: False) if is_served else more)
+                self._memory.keep_seen(world, are_picked=is_served)
         except BaseException:
             self._memory.forget()
             raise
@@ -287,7 +288,11 @@ class _Batch:
         movement_ids = await writer.reserve_ids("movement", self._needs.movements)
         world = recalled.world(self._catalog.revision, iter(rental_ids), iter(movement_ids))
         answers = self._decide_all(world)
-        is_held, version = await writer.write_if(recalled.is_held, *changes_of(world.effects), more=more)
+        try:
+            is_held, version = await writer.write_if(recalled.is_held, *changes_of(world.effects), more=more)
+        except StoreBusy:
+            # Asking is tried more than once, and then says whether others are in the way for good.
+            is_held, version = False, 0
         if not is_held:
             self._memory.distrust()
             return None

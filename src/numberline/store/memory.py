@@ -8,7 +8,7 @@ saving and committing are four. If anything has changed nothing is saved, and th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -272,26 +272,42 @@ class Memory:
             ((one.offer_id, one.prefix), version) for one, version in zip(found, versions, strict=True)
         )
 
-    def keep_seen(self, world: WorkingSet) -> None:
-        """Remember what a transaction has locked and saved."""
+    def keep_seen(self, world: WorkingSet, *, are_picked: bool) -> None:
+        """Remember what a transaction has locked and saved.
+
+        Unless its blocks `are_picked`, the first ones that there were, they only replace what is remembered of them.
+        """
         self._used_at = time.monotonic()
-        seen, effects = self._seen, world.effects
         if len(self._buyers) > _BUYERS_MAX:
             self._buyers.clear()
         for account_id, buyer in world.buyers.items():
-            account_version, wallet_version = seen.accounts[account_id]
-            if account_id in effects.buyers:
-                wallet_version = seen.own
+            account_version, wallet_version = self._seen.accounts[account_id]
+            if account_id in world.effects.buyers:
+                wallet_version = self._seen.own
             self._buyers[account_id] = (
                 Buyer(buyer.account, buyer.wallet, {}, {}),
                 account_version,
                 wallet_version,
             )
+        if are_picked:
+            self._keep_picked(world)
+        else:
+            self._replace_blocks(world.blocks.values(), world.effects)
+
+    def _keep_picked(self, world: WorkingSet) -> None:
         for offer_id in {offer_id for offer_id, _ in world.blocks}:
             started = [found for found in world.blocks_of((offer_id,)) if found.free_map][:_BLOCKS_MAX]
             self._blocks[offer_id] = {
-                found.prefix: (found, self._version(found, effects)) for found in started
+                found.prefix: (found, self._version(found, world.effects)) for found in started
             }
+
+    def _replace_blocks(self, blocks: Iterable[Block], effects: Effects) -> None:
+        for found in blocks:
+            known = self._blocks.get(found.offer_id, {})
+            if found.prefix in known and found.free_map:
+                known[found.prefix] = found, self._version(found, effects)
+            else:
+                known.pop(found.prefix, None)
 
     def _version(self, found: Block, effects: Effects) -> int:
         key = found.offer_id, found.prefix
