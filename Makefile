@@ -68,6 +68,10 @@ format: $(STAMPS)/dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: compare
+compare: $(STAMPS)/dev ## attach by this build and another one, in turn (ARGS='HEAD~1 --engine sqlite')
+	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
 .PHONY: bench
 bench: $(STAMPS)/dev ## measure, half an hour, beside floors and peers (ARGS='attach --quick')
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -105,9 +105,21 @@ class FakeStore:
             raise self.trouble
 
 
+class FakeDesk:
+    """A desk that is there or away."""
+
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+
+    async def check(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+
 class FakeServices:
     """As much of the services as the machine itself touches."""
 
     def __init__(self) -> None:
         self.store = FakeStore()
+        self.desk = FakeDesk()
         self.clock = ManualClock(NOW)

@@ -116,6 +116,11 @@ def test_health_and_readiness(site: Site):
     assert site.send("GET", "/healthz").status_code == 200
 
 
+def test_a_server_whose_desk_is_away_is_not_ready(site: Site):
+    site.services.desk.trouble = StoreUnavailable("the desk does not answer")
+    assert site.send("GET", "/readyz").status_code == 503
+
+
 def test_requests_are_counted(site: Site):
     site.send("POST", "/platform_api/AttachPhoneNumber")
     answer = site.send("GET", "/metrics")
