@@ -61,7 +61,11 @@ class DistantDesk:
                 except OSError as error:
                     raise StoreUnavailable(f"the desk is away: {error}") from error
                 # A connection may only have queued: nothing is handed over before somebody is there to take it.
-                await way.greet()
+                try:
+                    await way.greet()
+                except BaseException:
+                    way.leave()
+                    raise
                 self._way = way
             return self._way
 
@@ -89,7 +93,6 @@ class _Way(asyncio.Protocol):
             async with asyncio.timeout(_GREETING_SECONDS):
                 await answer
         except TimeoutError as error:
-            self._leave()
             raise StoreUnavailable("the desk does not answer") from error
 
     def send(self, ticket: msgspec.Struct) -> asyncio.Future[bytes]:
@@ -104,9 +107,9 @@ class _Way(asyncio.Protocol):
 
     async def close(self) -> None:
         await asyncio.gather(*self._unanswered.values(), return_exceptions=True)
-        self._leave()
+        self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         self.is_closed = True
         if self._transport is not None:
             self._transport.close()

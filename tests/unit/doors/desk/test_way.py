@@ -505,8 +505,11 @@ async def test_a_desk_is_asked_for_a_sign_of_life_over_an_open_way_too(
     await door.desk.check()
     monkeypatch.setattr(client, "_GREETING_SECONDS", 0.1)
     monkeypatch.setattr(server, "GREETING", Answers([], [Served([0.0], 0)]))
+    way = door.desk._way
     with pytest.raises(StoreUnavailable):
         await door.desk.check()
+    assert await door.submit(station.order("a")) == b"a"
+    assert door.desk._way is way, "a question after the desk's health costs nobody an answer"
 
 
 async def test_a_batch_is_counted_by_a_door_that_is_still_there(station: Station) -> None:
