@@ -17,12 +17,12 @@ async def _rash(self: desk.Desk, batch: list[Any]) -> None:
 
     class Overheard(desk._Batch):
         async def _work(self, patient: Any, work: Any) -> Any:
-            found = await super()._work(patient, work)
-            for waiting, answer in zip(batch, found[0], strict=True):
+            (answers, attached), world = await super()._work(patient, work)
+            for waiting, answer in zip(batch, answers, strict=True):
                 loop.call_soon_threadsafe(
                     waiting.refuse if isinstance(answer, Exception) else waiting.accept, answer
                 )
-            return found
+            return (answers, attached), world
 
     loop = asyncio.get_running_loop()
     catalog = await self._catalog.current()
