@@ -6,15 +6,16 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Final
 
 from benchmarks import wrk
 from benchmarks.bench import Bench, wait_for
-from benchmarks.messages import MessageFile, search_messages
+from benchmarks.messages import MessageFile, attach_messages, search_messages
 from benchmarks.peers import serving as peers
 from benchmarks.product import Server, drive, serving
-from benchmarks.report import Grid, Measured, Report, Step, ratio
+from benchmarks.report import Grid, Measured, Report, Step, median, ratio
 from benchmarks.world import (
     ACCOUNTS,
     FIRST_ACCOUNT,
@@ -58,7 +59,9 @@ def run(bench: Bench) -> Report:
 
 
 def _over_http(bench: Bench, report: Report, urls: dict[str, str]) -> None:
-    messages = MessageFile(bench.new_folder() / "search", search_messages(bench.tokens(ACCOUNTS)))
+    folder, tokens = bench.new_folder(), bench.tokens(ACCOUNTS)
+    messages = MessageFile(folder / "search", search_messages(tokens))
+    bought = MessageFile(folder / "attach", attach_messages(tokens))
     with ExitStack() as servers:
         empty = servers.enter_context(peers.empty_endpoint(bench))
         products = {engine: servers.enter_context(serving(bench, url)) for engine, url in urls.items()}
@@ -78,6 +81,10 @@ def _over_http(bench: Bench, report: Report, urls: dict[str, str]) -> None:
             EMPTY: lambda: wrk.drive(empty.port, messages, connections=32, seconds=bench.seconds)
         }
         steps |= {f"search on {engine}": search(server) for engine, server in products.items()}
+        steps |= {
+            f"search on {engine} beside a buyer": _beside_a_buyer(bench, products[engine], messages, bought)
+            for engine in urls
+        }
         report.figures = bench.measure(steps)
     report.rates("20 of a region of ten million numbers, 32 connections", list(steps))
     for engine in urls:
@@ -87,6 +94,31 @@ def _over_http(bench: Bench, report: Report, urls: dict[str, str]) -> None:
         report.notes.append(
             f"Two processes for HTTP made {doubled:.2f} times the empty endpoint's rate on {engine}; it has one."
         )
+        disturbed = ratio(report.figures, f"search on {engine} beside a buyer", EMPTY)
+        sold = median(report.figures, f"search on {engine} beside a buyer", "sold_per_second")
+        report.notes.append(
+            f"Beside a client that buys without a pause, {sold:,.0f} numbers a second, the rate on {engine} was"
+            f" {disturbed:.2f} times the empty endpoint's: each sale makes the next search read anew."
+        )
+
+
+def _beside_a_buyer(bench: Bench, server: Server, searches: MessageFile, attaches: MessageFile) -> Step:
+    def step() -> Measured:
+        with ThreadPoolExecutor(1) as threads:
+            buying = threads.submit(
+                drive, server, attaches, connections=1, seconds=bench.seconds, alone=False
+            )
+            found = drive(
+                server,
+                searches,
+                connections=32,
+                seconds=bench.seconds,
+                method="GetNewPhoneNumbers",
+                alone=False,
+            )
+        return found | {"sold_per_second": buying.result()["per_second"]}
+
+    return step
 
 
 async def _in_process(

@@ -81,7 +81,7 @@ class Authenticator:
         found = await self._callers.find((token.key_id, acting_id))
         if found is None:
             raise Refusal(AUTHORIZATION_FAILED)
-        key, owner, acting = found
+        key, owner, acting, state = found
         if acting_id == _OWN_ACCOUNT:
             acting = owner
         _check_signature(token, key)
@@ -90,7 +90,7 @@ class Authenticator:
         self._check_times(token)
         if not (owner.is_active and acting.is_active):
             raise Refusal(ACCOUNT_NOT_ACTIVATED)
-        return Caller(acting, key.roles, f"key:{key.id}")
+        return Caller(acting, key.roles, f"key:{key.id}", known_in=state)
 
     async def _find_callers(self, claims: Collection[Claim]) -> dict[Claim, FoundCaller]:
         return await self._store.read(lambda reading: reading.find_callers(claims), brief=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -85,13 +85,14 @@ class Caller(msgspec.Struct, frozen=True):
     """The account a request acts as, with the roles of the credential it was made with.
 
     `actor` names the credential in the books: `key:<id>` or `api-key`. `api_key` is the plain key when, and only
-    when, the caller presented one.
+    when, the caller presented one. `known_in` is the state of the store that vouched for them, where that was told.
     """
 
     account: Account
     roles: frozenset[Role]
     actor: str
     api_key: str | None = None
+    known_in: Hashable | None = None
 
 
 def may_act_as(owner: Account, target: Account) -> bool:

@@ -231,7 +231,9 @@ async def _region_views(
         return await store.count_free(offer_ids) if offer_ids else {}, await store.find_buyer(account_id)
 
     services, key = call.services, ("free", account_id, tuple(offer_ids))
-    counts, buyer = await services.shared.read(key, lambda: services.store.read(ask))
+    counts, buyer = await services.shared.read(
+        key, lambda: services.store.read(ask), state=call.caller.known_in
+    )
     assert buyer is not None, "a caller has an account"
     return [_region_view(catalog, region, counts, buyer, language) for region in regions]
 

@@ -96,7 +96,7 @@ async def _shared_page(
 
     place = catalog.revision, region.id, account.currency, account.billing_country
     key = ("search", place, mask.pattern, order.offset, order.count)
-    return await services.shared.read(key, lambda: services.store.read(ask))
+    return await services.shared.read(key, lambda: services.store.read(ask), state=call.caller.known_in)
 
 
 def _views(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.sql.selectable import FromClause
 
 from numberline.domain.access import AccessKey, Account, Role
 from numberline.domain.clock import to_micros
-from numberline.store.contract import Row
+from numberline.store.contract import Row, State
 from numberline.store.questions import Questions
 from numberline.store.schema import access_key, account, key_role
-from numberline.store.statements import Statement, insert_into, within
+from numberline.store.statements import Statement, insert_into, state_mark, within
 
 
 def identity_of(table: FromClause) -> tuple[Any, ...]:
@@ -34,8 +34,16 @@ def identity_of(table: FromClause) -> tuple[Any, ...]:
 
 # The key that signed, and the id of the account its bearer wants to act as.
 Claim = tuple[str, int]
-# The key, the account that owns it, and the account to act as where there is one.
-FoundCaller = tuple[AccessKey, Account, Account | None]
+
+
+class FoundCaller(NamedTuple):
+    """The key, the account that owns it, the account to act as where there is one, and the state that told so."""
+
+    key: AccessKey
+    owner: Account
+    acting: Account | None
+    state: State
+
 
 _ROLES_BY_NAME: Final = {role.value: role for role in Role}
 _owner = account.alias("owner")
@@ -51,6 +59,7 @@ _KEY_HOLDERS = Statement(
         access_key.c.account_id,
         access_key.c.public_key_pem,
         key_role.c.role,
+        state_mark(),
         *identity_of(_owner),
     )
     .select_from(
@@ -100,14 +109,16 @@ class AccessQuestions(Questions):
             if row[3] is not None:
                 roles[row[0]].add(_ROLES_BY_NAME[row[3]])
         keys = {row[0]: AccessKey(row[0], row[1], bytes(row[2]), frozenset(roles[row[0]])) for row in rows}
-        accounts = {row[1]: to_account(row[4:]) for row in rows}
+        accounts = {row[1]: to_account(row[5:]) for row in rows}
         # Nearly everybody acts as the account that owns the key.
         missing = {acting_id for key_id, acting_id in asked if key_id in keys} - accounts.keys() - {0}
         if missing:
             found = await self.connection.fetch(_ACCOUNTS, {"account_ids": list(missing)})
             accounts |= {row[0]: to_account(tuple(row)) for row in found}
         return {
-            (key_id, acting_id): (key, accounts[key.account_id], accounts.get(acting_id))
+            (key_id, acting_id): FoundCaller(
+                key, accounts[key.account_id], accounts.get(acting_id), self.connection.state(rows[0][4])
+            )
             for key_id, acting_id in asked
             if (key := keys.get(key_id)) is not None
         }

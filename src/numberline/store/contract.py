@@ -8,7 +8,7 @@ desk has them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
@@ -24,6 +24,8 @@ Row = Sequence[Any]
 Question = tuple[Statement, Mapping[str, Any]]
 # What to do once per row, and the rows.
 Changes = tuple[RowChange, Rows]
+# A state of the store: while it is equal, nothing has become durable in between. Different ones may be equal in truth.
+State = Hashable
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -49,6 +51,9 @@ class Connection(Protocol):
 
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
         """Ids of a kind that nobody else has or will get; some may stay unused."""
+
+    def state(self, mark: Hashable) -> State:
+        """The state of the store in which a statement over this connection returned a `state_mark`."""
 
 
 class Writer(Protocol):

@@ -13,7 +13,7 @@ from numberline.store.errors import SchemaMismatch, StoreUnavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 

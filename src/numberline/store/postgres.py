@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from numberline.store.contract import NOTHING, Changes, Question, Row, Work
+from numberline.store.contract import NOTHING, Changes, Question, Row, State, Work
 from numberline.store.errors import (
     CommitUnknown,
     ConstraintViolated,
@@ -133,6 +133,10 @@ class PostgresConnection:
     async def reserve_ids(self, name: str, count: int) -> Sequence[int]:
         """Ids from the ranges this process has fetched."""
         return await self._ids.take(name, count)
+
+    def state(self, mark: Hashable) -> State:
+        """A server that comes back after a crash may use the ids of lost transactions again, over new connections."""
+        return self._connection, mark
 
 
 async def _nothing_to_reset(_connection: Any) -> None:

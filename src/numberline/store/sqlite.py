@@ -13,7 +13,7 @@ import math
 import re
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
@@ -22,7 +22,7 @@ from typing import IO, Any, Final, TypeVar, cast
 
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 
-from numberline.store.contract import NOTHING, Changes, Question, Row, Work
+from numberline.store.contract import NOTHING, Changes, Question, Row, State, Work
 from numberline.store.errors import (
     CommitUnknown,
     ConstraintViolated,
@@ -94,6 +94,10 @@ class SqliteConnection:
         """Ids from the counter, inside this transaction: a rollback gives them back."""
         after = int(self._run(RESERVE_IDS, {"name_": name, "count_": count}).fetchone()[0])
         return range(after - count, after)
+
+    def state(self, mark: Hashable) -> State:
+        """Marks count what others wrote since the connection was opened."""
+        return self._connection, mark
 
     def _run(self, statement: Statement, values: Mapping[str, Any]) -> sqlite3.Cursor:
         return self._connection.execute(

@@ -110,6 +110,24 @@ def _within_sqlite(element: within, compiler: Any, **options: Any) -> str:
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - both parts are compiled SQL
 
 
+class state_mark(ColumnElement[Any]):  # noqa: N801 - reads as a function, like SQLAlchemy's own
+    """A value that never comes back once something else has become visible to the connection."""
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(state_mark, "postgresql")
+def _state_mark_postgres(_element: state_mark, _compiler: Any, **_options: Any) -> str:
+    # Which transactions are visible. In a subquery it is worked out once for all rows.
+    return "(SELECT pg_current_snapshot()::text)"
+
+
+@compiles(state_mark, "sqlite")
+def _state_mark_sqlite(_element: state_mark, _compiler: Any, **_options: Any) -> str:
+    return "(SELECT data_version FROM pragma_data_version)"
+
+
 class RowChange:
     """A change made once per row of values. A row is a tuple in the order of `columns`."""
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from numberline.store.opening import open_store
 from tests.kit import world
 from tests.kit.world import Town, blocks
 
@@ -61,6 +62,16 @@ async def test_what_is_listed_can_be_bought_and_is_then_gone(town: Town) -> None
     assert bought["phone_numbers"][0]["phone_id"] == number, "the id stays the same"
     [next_number], left = await _found(town, LOCAL | {"count": 1})
     assert (next_number, left) == (number + 1, total - 1)
+
+
+async def test_what_another_process_sells_is_gone_from_the_next_answer(town: Town, town_url: str) -> None:
+    other = Town(open_store(town_url))
+    for place in range(5):
+        for looking in (town, other, town):
+            assert await _found(looking, LOCAL | {"count": 1}) == ([FIRST + place], 3_000 - place)
+        bought = await other.call("AttachPhoneNumber", LOCAL | {"phone_number": FIRST + place})
+        assert bought["result"] == 1
+    await other.close()
 
 
 # --- pages -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from numberline.domain.access import AccessKey, Account, Role
 from numberline.domain.clock import ManualClock
+from numberline.store.access import FoundCaller
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
@@ -66,7 +67,7 @@ class FakeTransaction:
         self.store.asked += [key_id for key_id, _ in claims]
         key, accounts = AccessKey(KEY_ID, 7, self.store.pem, self.store.roles), self.store.accounts
         return {
-            (key_id, acting_id): (key, accounts[7], accounts.get(acting_id))
+            (key_id, acting_id): FoundCaller(key, accounts[7], accounts.get(acting_id), None)
             for key_id, acting_id in claims
             if key_id == KEY_ID
         }

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from numberline.service.coalesce import GatheredReads, SharedReads
+from numberline.service.coalesce import KEPT_MAX, GatheredReads, SharedReads
 
 
 class Source:
@@ -87,6 +87,72 @@ async def test_who_asks_after_a_change_is_told_of_it_however_many_ask(shared: Sh
     changing = asyncio.create_task(change())
     await asyncio.gather(*(ask(50) for _ in range(20)))
     changing.cancel()
+
+
+async def test_what_was_read_is_told_again_in_the_same_state_alone(
+    shared: SharedReads, source: Source
+) -> None:
+    source.gate.set()
+    assert await shared.read("key", source.read, state="first") == 0
+    assert await shared.read("key", source.read, state="first") == 0
+    assert source.began == 1
+    source.value = 1
+    assert await shared.read("other", source.read, state="first") == 1, "keys have results of their own"
+    assert await shared.read("key", source.read, state="second") == 1
+    assert await shared.read("key", source.read, state="first") == 1, "only the latest is kept"
+    assert source.began == 4
+
+
+async def test_without_a_state_nothing_is_kept_and_nothing_told_again(
+    shared: SharedReads, source: Source
+) -> None:
+    source.gate.set()
+    for began in (1, 2):
+        await shared.read("key", source.read)
+        assert source.began == began
+    await shared.read("key", source.read, state="first")
+    source.value = 1
+    assert await shared.read("key", source.read) == 1
+    assert await shared.read("key", source.read, state="first") == 1, (
+        "what was not known to hold is forgotten"
+    )
+
+
+async def test_a_result_counts_as_of_the_state_that_its_first_reader_knew(
+    shared: SharedReads, source: Source
+) -> None:
+    """Who joins may know a later one, but the read began for the first; to take the earlier can never be wrong."""
+    held = asyncio.create_task(shared.read("key", source.read, state="first"))
+    await settle()
+    joining = [
+        asyncio.create_task(shared.read("key", source.read, state=state)) for state in ("second", "third")
+    ]
+    await settle()
+    source.gate.set()
+    await asyncio.gather(held, *joining)
+    assert source.began == 2
+    await shared.read("key", source.read, state="second")
+    assert source.began == 2
+    await shared.read("key", source.read, state="third")
+    assert source.began == 3
+
+
+async def test_a_failure_is_not_kept(shared: SharedReads, source: Source) -> None:
+    source.gate.set()
+    source.failure = RuntimeError("the store is gone")
+    with pytest.raises(RuntimeError):
+        await shared.read("key", source.read, state="first")
+    source.failure = None
+    assert await shared.read("key", source.read, state="first") == 0
+
+
+async def test_only_the_latest_results_are_kept(shared: SharedReads, source: Source) -> None:
+    source.gate.set()
+    for key in range(KEPT_MAX + 1):
+        await shared.read(key, source.read, state="first")
+    source.value = 1
+    assert await shared.read(1, source.read, state="first") == 0
+    assert await shared.read(0, source.read, state="first") == 1
 
 
 async def test_keys_do_not_wait_for_each_other(shared: SharedReads, source: Source) -> None:
