@@ -46,7 +46,9 @@ class Bench:
         figures: Figures = {name: [] for name in steps}
         count = rounds or self.rounds
         for place in range(count):
-            for name, step in steps.items():
+            # Whoever comes first in one round comes last in the next.
+            in_turn = list(steps.items())
+            for name, step in in_turn[:: -1 if place % 2 else 1]:
                 with self.console.status(f"round {place + 1} of {count}: {name}"):
                     figures[name].append(step())
         return figures
