@@ -201,6 +201,14 @@ DAMAGES: Final = {
         f"UPDATE block SET stocked_count = stocked_count - 1 WHERE {SOLD}", "stock adds up"
     ),
     "an index is gone": _damage("DROP INDEX ix_rental_account_id", "constraint is in force"),
+    "a change of roles is no longer seen": _damage(
+        "DROP TRIGGER key_role_delete_is_seen", "constraint is in force", only="sqlite"
+    ),
+    "a change of keys is no longer seen": _damage(
+        "ALTER TABLE access_key DISABLE TRIGGER access_key_delete_is_seen",
+        "constraint is in force",
+        only="postgres",
+    ),
     "a constraint is gone": _damage(
         "ALTER TABLE posting DROP CONSTRAINT ck_posting_not_zero", "constraint is in force", only="postgres"
     ),

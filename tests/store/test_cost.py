@@ -102,6 +102,15 @@ async def test_a_batch_whose_needs_are_remembered_is_one_exchange_with_postgresq
         assert heard.writing() == _SQLITE_BATCH
 
 
+async def test_an_order_does_not_ask_for_a_caller_who_is_remembered(town: Town) -> None:
+    await buy(town, IN_HOLLYWOOD)
+    heard = Overheard(town.store)
+    await buy(town, IN_HOLLYWOOD, count=8)
+    assert [text for text in heard.texts if "public_key_pem" in text] == []
+    await town.call("GetAccountInfo")
+    assert len([text for text in heard.texts if "public_key_pem" in text]) == 1, "who only looks is asked for"
+
+
 async def test_a_search_that_nothing_has_changed_since_asks_for_its_caller_alone(town: Town) -> None:
     searches = [IN_HOLLYWOOD, IN_HOLLYWOOD | {"phone_number_mask": "*99", "count": "5"}]
     answers = [await town.call("GetNewPhoneNumbers", one) for one in searches]

@@ -292,6 +292,7 @@ def _world(*prefixes: int, accounts: Iterable[int] = (1,)) -> WorkingSet:
     identities = {one: Account(one, f"a{one}", None, True, False, "USD", "US") for one in accounts}
     return WorkingSet(
         catalog_revision=1,
+        access_revision=1,
         buyers={one: Buyer(found, Wallet(0, 0, 0, 0), {}, {}) for one, found in identities.items()},
         blocks={(7, prefix): Block(7, prefix, 1_000, ALL_FREE) for prefix in prefixes},
         owners={},
@@ -344,7 +345,8 @@ def test_all_that_is_needed_must_be_remembered() -> None:
         "offer_ids": [7, 7],
         "prefixes": [5, 4],
         "block_versions": [30, 30],
-        "revision": 1,
+        "catalog": 1,
+        "access": 1,
     }
 
 
@@ -352,7 +354,7 @@ def test_what_was_saved_has_the_version_of_what_saved_it() -> None:
     found = _seen(_world(5))
     recalled = found.recall(_needs(), 1)
     assert recalled is not None
-    world_ = recalled.world(1, iter(()), iter(()))
+    world_ = recalled.world(iter(()), iter(()))
     world_.effects.buyers[1] = recalled.buyers[1]
     world_.effects.blocks[7, 5] = recalled.blocks[7, 5]
     found.keep_recalled(world_.effects, 100)
@@ -371,7 +373,7 @@ def test_a_thousand_that_is_sold_out_is_forgotten() -> None:
     recalled = found.recall(_needs(), 1)
     assert recalled is not None
     recalled.blocks[7, 5].free_map = 0
-    world_ = recalled.world(1, iter(()), iter(()))
+    world_ = recalled.world(iter(()), iter(()))
     world_.effects.blocks[7, 5] = recalled.blocks[7, 5]
     found.keep_recalled(world_.effects, 100)
     assert found.recall(_needs(), 1) is None

@@ -80,7 +80,7 @@ def _columns_of(connection: Connection) -> dict[str, list[str]]:
 
 def _names_in(connection: Connection) -> set[str]:
     found, look = set[str | None](), inspect(connection)
-    for table in metadata.tables:
+    for table in set(metadata.tables) & set(look.get_table_names()):
         found.add(look.get_pk_constraint(table)["name"])
         for ask in (
             look.get_unique_constraints,
@@ -190,7 +190,9 @@ async def test_maps_kept_as_bits_outlive_the_upgrade_and_the_way_back(store_url:
         await asyncio.to_thread(change, config, "head" if change is command.upgrade else "0001")
         town = Town(open_store(store_url))
         assert await _stock(town) == before
-        assert (await town.audit()).is_clean
+        # The auditor misses what later migrations have added.
+        findings = (await town.audit()).findings
+        assert change is command.downgrade or not findings, findings
         await town.close()
     assert await _look(store_url, _differences) == []
     assert await _look(store_url, _names_in) == _names_wanted()
@@ -208,6 +210,9 @@ UNDECLARED: Final = {
 }
 
 
+LATER: Final = {"pk_access_revision", "ck_access_revision_single_row"}
+
+
 async def test_references_go_and_come_back_with_all_the_books_in_place(town_url: str) -> None:
     town = Town(open_store(town_url))
     await town.call("AttachPhoneNumber", LOCAL | {"phone_count": 2}, idempotency_key="key")
@@ -215,7 +220,7 @@ async def test_references_go_and_come_back_with_all_the_books_in_place(town_url:
     await town.close()
     config = alembic_config(town_url)
     await asyncio.to_thread(command.downgrade, config, "0002")
-    assert await _look(town_url, _names_in) == _names_wanted() | UNDECLARED
+    assert await _look(town_url, _names_in) == (_names_wanted() | UNDECLARED) - LATER
     town = Town(open_store(town_url))
     assert await _books(town) == before
     for name, sql in ORPHANS.items():

@@ -226,6 +226,7 @@ VIOLATIONS: Final = {
     "ck_price_not_negative": "UPDATE price SET setup_micros = -1",
     "ck_tax_rate_rate": "UPDATE tax_rate SET rate_ppm = 1000001",
     "ck_currency_rate_positive": "UPDATE currency_rate SET per_usd_micros = 0",
+    "ck_access_revision_single_row": "INSERT INTO access_revision SELECT 2, revision FROM access_revision",
     "ck_catalog_revision_single_row": "INSERT INTO catalog_revision SELECT 2, revision FROM catalog_revision",
     "ck_block_counts": "UPDATE block SET stocked_count = 1001",
     "ck_block_open": "UPDATE block SET is_open = false WHERE free_count > 0",

@@ -7,10 +7,10 @@ key learns anything about them. Whatever could tell a stranger which keys or acc
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
-from collections.abc import Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from numberline.api.callers import Callers
 from numberline.api.params import RawParameters, read_text
 from numberline.api.token import Token, read_token
 from numberline.domain.access import OWNER, AccessKey, Account, Caller, may_act_as
@@ -32,7 +33,6 @@ from numberline.domain.errors import (
     TOKEN_ISSUED_IN_FUTURE,
     Refusal,
 )
-from numberline.service.coalesce import GatheredReads
 from numberline.store.access import Claim, FoundCaller
 
 if TYPE_CHECKING:
@@ -55,15 +55,21 @@ _NO_HASH: Final = hashlib.sha256(b"").digest()
 
 
 class Authenticator:
-    """Finds the caller of a request, asking the store each time; requests that come together ask together."""
+    """Finds the caller of a request. Who only looks is asked of the store each time; see `authenticate` for others."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store: Final = store
         self._clock: Final = clock
-        self._callers: Final = GatheredReads(self._find_callers)
+        self._callers: Final = Callers(store)
 
-    async def authenticate(self, authorization: tuple[str, ...], raw: RawParameters) -> Caller:
-        """The caller, by the Authorization header if there is one, else by the API key in the parameters."""
+    async def authenticate(
+        self, authorization: tuple[str, ...], raw: RawParameters, *, may_recall: bool = False
+    ) -> Caller:
+        """The caller, by the Authorization header if there is one, else by the API key in the parameters.
+
+        With `may_recall` it may be one whom the store vouched for a moment ago; then `remembered_at` tells the revision that
+        must still hold in the transaction which spends. Nobody is refused for what is only remembered.
+        """
         if not authorization:
             return await self._by_api_key(raw)
         if len(authorization) > 1:
@@ -71,18 +77,28 @@ class Authenticator:
         scheme, _, text = authorization[0].partition(" ")
         if scheme.lower() != "bearer":
             raise Refusal(AUTHORIZATION_FAILED)
-        return await self._by_token(read_token(text))
+        return await self._by_token(read_token(text), may_recall)
 
-    async def _by_token(self, token: Token) -> Caller:
+    async def _by_token(self, token: Token, may_recall: bool) -> Caller:
         acting_id = _read_issuer(token.issuer)
         # 0 is what the vendor's Python SDK sends when it was configured without an account: the key's own.
         if acting_id is None or not _KEY_ID.fullmatch(token.key_id):
             raise Refusal(AUTHORIZATION_FAILED)
-        found = await self._callers.find((token.key_id, acting_id))
+        claim = token.key_id, acting_id
+        if may_recall and (known := self._callers.recall(claim)) is not None:
+            with contextlib.suppress(Refusal):
+                return self._judge(token, claim, known, is_remembered=True)
+        found = await self._callers.find(claim)
         if found is None:
             raise Refusal(AUTHORIZATION_FAILED)
-        key, owner, acting, state = found
-        if acting_id == _OWN_ACCOUNT:
+        return self._judge(token, claim, found)
+
+    def _judge(
+        self, token: Token, claim: Claim, found: FoundCaller, *, is_remembered: bool = False
+    ) -> Caller:
+        """The caller, if the token, its key and the accounts admit one."""
+        key, owner, acting, state, revision = found
+        if claim[1] == _OWN_ACCOUNT:
             acting = owner
         _check_signature(token, key)
         if acting is None or not may_act_as(owner, acting):
@@ -90,10 +106,10 @@ class Authenticator:
         self._check_times(token)
         if not (owner.is_active and acting.is_active):
             raise Refusal(ACCOUNT_NOT_ACTIVATED)
-        return Caller(acting, key.roles, f"key:{key.id}", known_in=state)
-
-    async def _find_callers(self, claims: Collection[Claim]) -> dict[Claim, FoundCaller]:
-        return await self._store.read(lambda reading: reading.find_callers(claims), brief=True)
+        actor = f"key:{key.id}"
+        if is_remembered:
+            return Caller(acting, key.roles, actor, remembered_at=revision)
+        return Caller(acting, key.roles, actor, known_in=state)
 
     def _check_times(self, token: Token) -> None:
         now = self._clock.now().timestamp()

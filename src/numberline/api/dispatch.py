@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 from collections import deque
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from numberline.api.params import OrderParser, RawParameters
 from numberline.api.registry import Registry, refusals_of
 from numberline.api.render import build_render, render_error
 from numberline.domain import limits
+from numberline.domain.access import Caller
 from numberline.domain.errors import (
     COMMIT_UNKNOWN,
     FORBIDDEN_COMMAND,
@@ -35,6 +37,7 @@ from numberline.domain.errors import (
     Refusal,
 )
 from numberline.service.context import Call, IdempotencyKey, Services
+from numberline.service.desk import CallerOutdated
 from numberline.store.errors import CommitUnknown, LockNotFree, StoreBusy, StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -90,17 +93,36 @@ class Dispatcher:
         endpoint = None
         try:
             endpoint, raw = self._resolve(request)
-            caller = await self._authenticator.authenticate(request.authorization, raw)
-            if not endpoint.method.roles.admits(caller.roles):
-                raise Refusal(FORBIDDEN_COMMAND)
-            order = endpoint.parse(raw)
-            call = Call(caller, self._services, _read_idempotency(endpoint.method, request, order))
-            body = await endpoint.run(call, order)
+            body = await self._serve(endpoint, request, raw)
         except Refusal as refusal:
             return self._refuse(endpoint, refusal)
         except Exception as trouble:  # noqa: BLE001 - the last wall: whatever it is, the caller gets an envelope
             return self._refuse(endpoint, _explain(endpoint, trouble))
         return RawAnswer(status=200, body=body, method=endpoint.wire)
+
+    async def _serve(self, endpoint: Endpoint, request: RawRequest, raw: RawParameters) -> bytes:
+        """Carry a request out. Whatever speaks against a caller who is only remembered is asked of the store anew."""
+        authenticate = partial(self._authenticator.authenticate, request.authorization, raw)
+        caller = await authenticate(may_recall=endpoint.method.effect is Effect.SPENDS)
+        try:
+            call, order = self._admit(endpoint, caller, request, raw)
+        except Refusal:
+            if caller.remembered_at is None:
+                raise
+            call, order = self._admit(endpoint, await authenticate(), request, raw)
+        try:
+            return await endpoint.run(call, order)
+        except CallerOutdated:
+            call, order = self._admit(endpoint, await authenticate(), request, raw)
+            return await endpoint.run(call, order)
+
+    def _admit(
+        self, endpoint: Endpoint, caller: Caller, request: RawRequest, raw: RawParameters
+    ) -> tuple[Call, Any]:
+        if not endpoint.method.roles.admits(caller.roles):
+            raise Refusal(FORBIDDEN_COMMAND)
+        order = endpoint.parse(raw)
+        return Call(caller, self._services, _read_idempotency(endpoint.method, request, order)), order
 
     def _resolve(self, request: RawRequest) -> tuple[Endpoint, RawParameters]:
         # The path wins over `cmd`, and is judged before a body that may be unreadable.

@@ -85,7 +85,8 @@ class Caller(msgspec.Struct, frozen=True):
     """The account a request acts as, with the roles of the credential it was made with.
 
     `actor` names the credential in the books: `key:<id>` or `api-key`. `api_key` is the plain key when, and only
-    when, the caller presented one. `known_in` is the state of the store that vouched for them, where that was told.
+    when, the caller presented one. `known_in` is the state of the store that vouched for them, where that was told;
+    `remembered_at` the revision of access at which it did so some time ago: whatever they spend rests on its being the same.
     """
 
     account: Account
@@ -93,6 +94,7 @@ class Caller(msgspec.Struct, frozen=True):
     actor: str
     api_key: str | None = None
     known_in: Hashable | None = None
+    remembered_at: int | None = None
 
 
 def may_act_as(owner: Account, target: Account) -> bool:

@@ -93,10 +93,12 @@ class Effects(msgspec.Struct):
 class WorkingSet(msgspec.Struct, kw_only=True):
     """The locked part of the world, as the decisions of a batch find and leave it.
 
-    `owners` tells who rents which of the numbers asked for.
+    `owners` tells who rents which of the numbers asked for. The revisions are those of the catalogue and of who may do
+    what, by which the decisions hold.
     """
 
     catalog_revision: int
+    access_revision: int
     buyers: dict[int, Buyer]
     blocks: dict[tuple[int, int], Block]
     owners: dict[int, int]

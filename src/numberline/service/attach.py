@@ -42,16 +42,22 @@ async def attach_numbers(call: Call, order: AttachOrder, render: Render) -> byte
         unverified_hold_days=policy.unverified_hold_days,
         attach_count_max=policy.attach_count_max,
     )
-    ticket = AttachTicket(order=order, terms=terms, promise=call.idempotency)
+    ticket = AttachTicket(
+        order=order,
+        terms=terms,
+        promise=call.idempotency,
+        access_revision=call.caller.remembered_at,
+    )
     return await services.desk.submit(AttachAtDesk(ticket, render))
 
 
 class AttachTicket(msgspec.Struct, frozen=True, kw_only=True, tag="attach", array_like=True):
-    """An order to attach as it was given, by whom and under which promise."""
+    """An order to attach as it was given, by whom and under which promise; see `Order.access_revision`."""
 
     order: AttachOrder
     terms: Terms
     promise: IdempotencyKey | None
+    access_revision: int | None
 
 
 class AttachAtDesk:
@@ -59,6 +65,7 @@ class AttachAtDesk:
 
     def __init__(self, ticket: AttachTicket, render: Render) -> None:
         self.ticket = ticket
+        self.access_revision = ticket.access_revision
         self._order = ticket.order
         self._terms = ticket.terms
         self._promise = ticket.promise

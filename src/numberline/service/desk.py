@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 class Order(Protocol):
     """A request that spends."""
 
+    @property
+    def access_revision(self) -> int | None:
+        """The revision of who may do what at which its caller was remembered; None if the store has been asked since."""
+
     def needs(self, catalog: Catalog) -> Needs:
         """What must be locked before it can be decided; raises Refusal when that is clear already."""
 
@@ -111,8 +115,12 @@ class _WaitingHere(msgspec.Struct):
             self.answer.set_exception(reason)
 
 
+class CallerOutdated(Exception):
+    """The store may say otherwise by now about a caller who was only remembered; the order had no effect."""
+
+
 # The answer to each order, and how many numbers were attached.
-_Outcome = tuple[list[bytes | Refusal], int]
+_Outcome = tuple[list[bytes | Refusal | CallerOutdated], int]
 
 
 class _LookAgain(Exception):
@@ -213,7 +221,7 @@ class Desk:
             await self._part(batch, error)
             return
         for waiting, answer in zip(batch, answers, strict=True):
-            waiting.refuse(answer) if isinstance(answer, Refusal) else waiting.accept(answer)
+            waiting.accept(answer) if isinstance(answer, bytes) else waiting.refuse(answer)
         # Books about the desk must never keep it from working.
         with contextlib.suppress(Exception):
             self._observe(Served([began_at - waiting.since for waiting in batch], attached))
@@ -260,7 +268,8 @@ class _Batch:
     async def run(self, store: Store, writer: Writer, more: Callable[[], bool]) -> _Outcome:
         if len(self._early) == len(self._orders):
             self._check_revision(await store.read(lambda ask: ask.find_catalog_revision()))
-            return list(self._early.values()), 0
+            access_revision = await store.read(lambda ask: ask.find_access_revision())
+            return self._answer_all(access_revision, self._early.__getitem__), 0
         if isinstance(writer, DistantWriter):
             return await self._run_remembering(writer, more)
         return (await self._run_asking(writer, more))[0]
@@ -286,7 +295,7 @@ class _Batch:
         """Decide on what is remembered; None when it was no longer so, and nothing was saved."""
         rental_ids = await writer.reserve_ids("rental", self._needs.rentals)
         movement_ids = await writer.reserve_ids("movement", self._needs.movements)
-        world = recalled.world(self._catalog.revision, iter(rental_ids), iter(movement_ids))
+        world = recalled.world(iter(rental_ids), iter(movement_ids))
         answers = self._decide_all(world)
         try:
             is_held, version = await writer.write_if(recalled.is_held, *changes_of(world.effects), more=more)
@@ -317,9 +326,19 @@ class _Batch:
         await work.save(world.effects)
         return (answers, len(world.effects.rentals)), world
 
-    def _decide_all(self, world: WorkingSet) -> list[bytes | Refusal]:
+    def _decide_all(self, world: WorkingSet) -> list[bytes | Refusal | CallerOutdated]:
+        return self._answer_all(
+            world.access_revision,
+            lambda place: self._early.get(place) or self._decide(self._orders[place], world),
+        )
+
+    def _answer_all(
+        self, access_revision: int, answer: Callable[[int], bytes | Refusal]
+    ) -> list[bytes | Refusal | CallerOutdated]:
+        """The answer to each order by its place, but to those whose callers may be others by now."""
         return [
-            self._early.get(place) or self._decide(order, world) for place, order in enumerate(self._orders)
+            answer(place) if order.access_revision in (None, access_revision) else CallerOutdated()
+            for place, order in enumerate(self._orders)
         ]
 
     def _check_revision(self, revision: int) -> None:

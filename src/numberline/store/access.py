@@ -13,7 +13,7 @@ from numberline.domain.access import AccessKey, Account, Role
 from numberline.domain.clock import to_micros
 from numberline.store.contract import Row, State
 from numberline.store.questions import Questions
-from numberline.store.schema import access_key, account, key_role
+from numberline.store.schema import access_key, access_revision, account, key_role
 from numberline.store.statements import Statement, insert_into, state_mark, within
 
 
@@ -37,12 +37,16 @@ Claim = tuple[str, int]
 
 
 class FoundCaller(NamedTuple):
-    """The key, the account that owns it, the account to act as where there is one, and the state that told so."""
+    """The key, the account that owns it, and the account to act as where there is one.
+
+    Told in a `state` of the store, and at a `revision` of access.
+    """
 
     key: AccessKey
     owner: Account
     acting: Account | None
     state: State
+    revision: int
 
 
 _ROLES_BY_NAME: Final = {role.value: role for role in Role}
@@ -60,6 +64,7 @@ _KEY_HOLDERS = Statement(
         access_key.c.public_key_pem,
         key_role.c.role,
         state_mark(),
+        select(access_revision.c.revision).scalar_subquery(),
         *identity_of(_owner),
     )
     .select_from(
@@ -69,6 +74,7 @@ _KEY_HOLDERS = Statement(
     )
     .where(within(access_key.c.id, "key_ids", of_text=True))
 )
+_READ_REVISION = Statement(select(access_revision.c.revision))
 _KEYS = Statement(
     select(access_key.c.id, access_key.c.account_id, access_key.c.public_key_pem, access_key.c.description)
     .where(access_key.c.account_id == bindparam("account_id"))
@@ -109,7 +115,7 @@ class AccessQuestions(Questions):
             if row[3] is not None:
                 roles[row[0]].add(_ROLES_BY_NAME[row[3]])
         keys = {row[0]: AccessKey(row[0], row[1], bytes(row[2]), frozenset(roles[row[0]])) for row in rows}
-        accounts = {row[1]: to_account(row[5:]) for row in rows}
+        accounts = {row[1]: to_account(row[6:]) for row in rows}
         # Nearly everybody acts as the account that owns the key.
         missing = {acting_id for key_id, acting_id in asked if key_id in keys} - accounts.keys() - {0}
         if missing:
@@ -117,11 +123,20 @@ class AccessQuestions(Questions):
             accounts |= {row[0]: to_account(tuple(row)) for row in found}
         return {
             (key_id, acting_id): FoundCaller(
-                key, accounts[key.account_id], accounts.get(acting_id), self.connection.state(rows[0][4])
+                key,
+                accounts[key.account_id],
+                accounts.get(acting_id),
+                self.connection.state(rows[0][4]),
+                rows[0][5],
             )
             for key_id, acting_id in asked
             if (key := keys.get(key_id)) is not None
         }
+
+    async def find_access_revision(self) -> int:
+        """The revision of keys, roles and what admits accounts; it rises with every change."""
+        rows = await self.connection.fetch(_READ_REVISION)
+        return int(rows[0][0])
 
     async def find_account(self, account_id: int) -> Account | None:
         """The account of an id."""

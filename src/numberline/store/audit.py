@@ -35,6 +35,7 @@ from numberline.domain.blocks import is_packed, unpack
 from numberline.domain.phone import BLOCK_SIZE, block_of, ending_of
 from numberline.store.contract import Connection, Row, Store
 from numberline.store.schema import (
+    ACCESS_TRIGGERS,
     account,
     block,
     charge,
@@ -513,12 +514,14 @@ _POSTGRES_NAMES = Statement(
         " WHERE convalidated AND connamespace = current_schema()::regnamespace"
         " UNION ALL SELECT c.relname, i.indisunique FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         " WHERE i.indisvalid AND c.relnamespace = current_schema()::regnamespace"
+        " UNION ALL SELECT t.tgname, FALSE FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+        " WHERE t.tgenabled IN ('O', 'A') AND c.relnamespace = current_schema()::regnamespace"
     )
 )
 
 
 async def _check_constraints(connection: Connection) -> list[Finding]:
-    """The constraints that everything rests on are in force."""
+    """The constraints and triggers that everything rests on are in force."""
     wanted = _constraints()
     if connection.engine == "postgres":
         rows = await connection.fetch(_POSTGRES_NAMES)
@@ -537,14 +540,15 @@ async def _check_constraints(connection: Connection) -> list[Finding]:
 
 
 def _constraints() -> list[tuple[str, bool]]:
-    """The names of all constraints and indexes, and whether they forbid doubles."""
+    """The names of all constraints, indexes and triggers, and whether they forbid doubles."""
     tables = metadata.tables.values()
     of_tables = {
         (str(one.name), isinstance(one, PrimaryKeyConstraint | UniqueConstraint))
         for table in tables
         for one in table.constraints
     }
-    return sorted(of_tables | {(str(one.name), one.unique) for table in tables for one in table.indexes})
+    of_tables |= {(str(one.name), one.unique) for table in tables for one in table.indexes}
+    return sorted(of_tables | {(name, False) for name in ACCESS_TRIGGERS})
 
 
 def _has(schema: list[tuple[str, str, str]], name: str, is_unique: bool) -> bool:

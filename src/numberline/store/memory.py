@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from numberline.domain.blocks import Block
 from numberline.domain.working_set import Buyer, Effects, Needs, WorkingSet
 from numberline.store.contract import Question, Row
-from numberline.store.schema import account, block, catalog_revision, wallet
+from numberline.store.schema import access_revision, account, block, catalog_revision, wallet
 from numberline.store.statements import Statement, within
 
 LOOKS_PER_HEAD: Final = 256
@@ -94,7 +94,7 @@ def _asked(name: str, **columns: TypeEngine[Any]) -> FromClause:
 
 
 def _is_held() -> Statement:
-    """Lock wallets, then blocks, and tell whether they, the accounts and the catalogue are as they are remembered.
+    """Lock wallets, then blocks, and tell whether they, the accounts, the catalogue and who may do what are as remembered.
 
     Nothing is waited for but wallets, in the one order of all. The first column tells, the second is the version of
     what is saved by it.
@@ -134,9 +134,11 @@ def _is_held() -> Statement:
     is_same = and_(
         same_accounts == func.cardinality(bindparam("account_ids", type_=ARRAY(BigInteger))),
         same_blocks == func.cardinality(bindparam("offer_ids", type_=ARRAY(BigInteger))),
-        catalog_revision.c.revision == bindparam("revision", type_=BigInteger),
+        catalog_revision.c.revision == bindparam("catalog", type_=BigInteger),
+        access_revision.c.revision == bindparam("access", type_=BigInteger),
     )
-    return Statement(select(is_same.label("is_held"), own_version()).select_from(catalog_revision))
+    revisions = catalog_revision.join(access_revision, access_revision.c.id == catalog_revision.c.id)
+    return Statement(select(is_same.label("is_held"), own_version()).select_from(revisions))
 
 
 IS_HELD: Final = _is_held()
@@ -177,14 +179,17 @@ class Seen(msgspec.Struct):
 class Recalled(msgspec.Struct, frozen=True):
     """What a batch needs, out of memory, and the question whether it is still so."""
 
+    catalog_revision: int
+    access_revision: int
     buyers: dict[int, Buyer]
     blocks: dict[BlockKey, Block]
     is_held: Question
 
-    def world(self, revision: int, rental_ids: Iterator[int], movement_ids: Iterator[int]) -> WorkingSet:
+    def world(self, rental_ids: Iterator[int], movement_ids: Iterator[int]) -> WorkingSet:
         """What the batch is decided on."""
         return WorkingSet(
-            catalog_revision=revision,
+            catalog_revision=self.catalog_revision,
+            access_revision=self.access_revision,
             buyers=self.buyers,
             blocks=self.blocks,
             owners={},
@@ -202,6 +207,7 @@ class Memory:
         self.heads: Final = Heads()
         self._buyers: dict[int, tuple[Buyer, int, int]] = {}
         self._blocks: dict[int, dict[int, tuple[Block, int]]] = {}
+        self._access_revision = 0
         self._seen = Seen()
         self._distrust = 0
         self._pause = 0
@@ -213,7 +219,10 @@ class Memory:
         return not special and needs.rentals <= _RENTALS_MAX
 
     def recall(self, needs: Needs, revision: int) -> Recalled | None:
-        """What a batch needs, if all of it is remembered. What is decided on it must be kept or forgotten."""
+        """What a batch needs by a revision of the catalogue, if all of it is remembered.
+
+        What is decided on it must be kept or forgotten.
+        """
         if self._pause:
             self._pause -= 1
             return None
@@ -227,6 +236,8 @@ class Memory:
         if len(known) < len(buyers) or None in picks:
             return None
         return Recalled(
+            revision,
+            self._access_revision,
             {account_id: found[0] for account_id, found in known.items()},
             {(found.offer_id, found.prefix): found for found, _ in blocks},
             (
@@ -238,7 +249,8 @@ class Memory:
                     "offer_ids": [found.offer_id for found, _ in blocks],
                     "prefixes": [found.prefix for found, _ in blocks],
                     "block_versions": [version for _, version in blocks],
-                    "revision": revision,
+                    "catalog": revision,
+                    "access": self._access_revision,
                 },
             ),
         )
@@ -278,6 +290,7 @@ class Memory:
         Unless its blocks `are_picked`, the first ones that there were, they only replace what is remembered of them.
         """
         self._used_at = time.monotonic()
+        self._access_revision = world.access_revision
         if len(self._buyers) > _BUYERS_MAX:
             self._buyers.clear()
         for account_id, buyer in world.buyers.items():

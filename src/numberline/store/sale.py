@@ -32,7 +32,15 @@ from numberline.store.accounts import (
 from numberline.store.catalog import CatalogQuestions
 from numberline.store.contract import NOTHING, Changes, Question, Row
 from numberline.store.memory import TOP, BlockKey, Heads, Memory, Offers, own_version, version_of
-from numberline.store.schema import OPEN_BLOCKS, block, catalog_revision, charge, idempotency, rental
+from numberline.store.schema import (
+    OPEN_BLOCKS,
+    access_revision,
+    block,
+    catalog_revision,
+    charge,
+    idempotency,
+    rental,
+)
 from numberline.store.statements import Statement, insert_into, select_all, within
 from numberline.store.stock import BLOCK_COLUMNS, SAVE_BLOCKS, StockQuestions, block_rows, to_block
 
@@ -48,7 +56,11 @@ class Shortage(msgspec.Struct, frozen=True):
     offers: frozenset[Offers]
 
 
-_READ_REVISION = Statement(select(catalog_revision.c.revision, own_version()))
+_READ_REVISIONS = Statement(
+    select(catalog_revision.c.revision, access_revision.c.revision, own_version()).join(
+        access_revision, access_revision.c.id == catalog_revision.c.id
+    )
+)
 _LOCKED_COLUMNS = (*BLOCK_COLUMNS, version_of(block))
 _VERSION_AT: Final = len(BLOCK_COLUMNS)
 _PICKED_BLOCKS = Statement(
@@ -96,9 +108,9 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
         account_ids = await self.lock_wallets(needs.account_ids)
         blocks = await self._lock_all_of(patient, needs.numbers, memory)
         wanted = {offers: count for offers, count in needs.wanted.items() if offers not in patient}
-        buyers, [(revision, version)], *looks = await self.connection.fetch_each(
+        buyers, [(catalog, access, version)], *looks = await self.connection.fetch_each(
             (READ_BUYERS, account_ids),
-            (_READ_REVISION, NOTHING),
+            (_READ_REVISIONS, NOTHING),
             *(_first_look(offers, count, needs, memory.heads) for offers, count in wanted.items() if offers),
         )
         memory.see_buyers(buyers, version)
@@ -108,7 +120,8 @@ class SaleQuestions(AccountQuestions, CatalogQuestions, StockQuestions):
         if short:
             return Shortage(patient | short)
         return WorkingSet(
-            catalog_revision=revision,
+            catalog_revision=catalog,
+            access_revision=access,
             buyers=await self.to_buyers(buyers, needs.verifications),
             blocks=blocks,
             owners=await self._find_owners(needs.numbers),

@@ -254,6 +254,33 @@ access_key = Table(
     Index("ix_access_key_account_id", "account_id"),
 )
 
+# Raised by triggers of the database (migration 0005), within the transaction that changes something. That of a sale
+# compares it with the one its caller was remembered from.
+access_revision = Table(
+    "access_revision",
+    metadata,
+    Column("id", Integer, nullable=False, autoincrement=False),
+    Column(
+        "revision",
+        BigInteger,
+        nullable=False,
+        comment="rises with every change of keys, roles and what admits an account",
+    ),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+# The triggers, by table and what happens to its rows.
+ACCESS_TRIGGERS: Final = tuple(
+    f"{table}_{what}_is_seen"
+    for table, changes in (
+        ("account", ("update", "delete")),
+        ("access_key", ("insert", "update", "delete")),
+        ("key_role", ("insert", "update", "delete")),
+    )
+    for what in changes
+)
+
 key_role = Table(
     "key_role",
     metadata,

@@ -67,7 +67,9 @@ class FakeTransaction:
         self.store.asked += [key_id for key_id, _ in claims]
         key, accounts = AccessKey(KEY_ID, 7, self.store.pem, self.store.roles), self.store.accounts
         return {
-            (key_id, acting_id): FoundCaller(key, accounts[7], accounts.get(acting_id), None)
+            (key_id, acting_id): FoundCaller(
+                key, accounts[7], accounts.get(acting_id), None, self.store.revision
+            )
             for key_id, acting_id in claims
             if key_id == KEY_ID
         }
@@ -92,6 +94,7 @@ class FakeStore:
         self.roles = frozenset({Role.ADMIN})
         self.accounts = {each.id: each for each in (ACCOUNT, CHILD, STRANGER)}
         self.asked: list[str] = []
+        self.revision = 0
         self.trouble: Exception | None = None
 
     def change(self, account_id: int, **changes: Any) -> None:

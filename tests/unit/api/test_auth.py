@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from numberline.api import callers
 from numberline.api.auth import Authenticator
 from numberline.domain import errors, limits
 from numberline.domain.access import OWNER, Caller, Role
@@ -274,6 +275,52 @@ def test_a_replaced_key_ends_its_tokens_at_once():
     assert ask(token, store=store).account.id == 7
     store.pem = pem_of(private_key(1))
     assert refused(token, store=store) is errors.AUTHORIZATION_FAILED
+
+
+def test_who_may_be_recalled_is_asked_for_once_and_told_by_which_revision():
+    store = FakeStore()
+    store.revision = 5
+    authenticator = Authenticator(store, ManualClock(NOW))  # type: ignore[arg-type]
+
+    async def ask_twice(*, may_recall: bool) -> list[Caller]:
+        return [
+            await authenticator.authenticate((bearer(iss="8"),), {}, may_recall=may_recall) for _ in range(2)
+        ]
+
+    first, second = asyncio.run(ask_twice(may_recall=True))
+    assert (first.remembered_at, second.remembered_at, store.asked) == (None, 5, [KEY_ID])
+    assert (second.account, second.roles, second.actor) == (first.account, first.roles, first.actor)
+    assert second.known_in is None, "nothing that was read since then is known to hold"
+    assert [one.remembered_at for one in asyncio.run(ask_twice(may_recall=False))] == [None, None]
+    assert len(store.asked) == 3
+
+
+def test_nobody_is_refused_for_what_is_only_remembered():
+    store = FakeStore()
+    store.pem = pem_of(private_key(1))
+    authenticator = Authenticator(store, ManualClock(NOW))  # type: ignore[arg-type]
+
+    async def attempt() -> Caller:
+        with pytest.raises(Refusal):
+            await authenticator.authenticate((bearer(),), {}, may_recall=True)
+        store.pem = pem_of(private_key())
+        return await authenticator.authenticate((bearer(),), {}, may_recall=True)
+
+    assert asyncio.run(attempt()).remembered_at is None
+    assert len(store.asked) == 2
+
+
+def test_as_many_callers_are_remembered_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(callers, "KNOWN_MAX", 1)
+    store = FakeStore()
+    authenticator = Authenticator(store, ManualClock(NOW))  # type: ignore[arg-type]
+
+    async def attempt() -> list[int | None]:
+        wanted = ("7", "8", "8", "7")
+        found = [await authenticator.authenticate((bearer(iss=iss),), {}, may_recall=True) for iss in wanted]
+        return [one.remembered_at for one in found]
+
+    assert asyncio.run(attempt()) == [None, None, 0, None]
 
 
 @pytest.mark.parametrize("account_id", [7, 8])

@@ -13,7 +13,7 @@ from numberline.domain.catalog import Catalog, CatalogRows
 from numberline.domain.errors import Refusal
 from numberline.domain.working_set import Effects, Needs, WorkingSet
 from numberline.service.catalog import CatalogCache
-from numberline.service.desk import Desk, Served
+from numberline.service.desk import CallerOutdated, Desk, Served
 from numberline.store.contract import Store
 from numberline.store.errors import CommitUnknown, ConstraintViolated, StoreBusy, StoreError, StoreUnavailable
 from numberline.store.memory import Memory, Offers
@@ -50,6 +50,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.revision = 1
+        self.access_revision = 1
         self.scarce = False
         self.troubles: list[Exception] = []
         self.gate = asyncio.Event()
@@ -78,6 +79,9 @@ class FakeStore:
     async def find_catalog_revision(self) -> int:
         return self.revision
 
+    async def find_access_revision(self) -> int:
+        return self.access_revision
+
     async def lock_for_sale(
         self, needs: Needs, patient: frozenset[Offers], _memory: Memory
     ) -> WorkingSet | Shortage:
@@ -87,6 +91,7 @@ class FakeStore:
             return Shortage(SCARCE)
         return WorkingSet(
             catalog_revision=self.revision,
+            access_revision=self.access_revision,
             buyers={},
             blocks={},
             owners={},
@@ -110,9 +115,11 @@ class FakeOrder:
         *,
         early: Exception | None = None,
         late: Exception | None = None,
+        access_revision: int | None = None,
     ) -> None:
         self.name, self.diary, self.early, self.late = name, diary, early, late
         self.planned_at: list[int] = []
+        self.access_revision = access_revision
 
     def needs(self, catalog: Catalog) -> Needs:
         self.planned_at.append(catalog.revision)
@@ -149,7 +156,7 @@ class Office:
         assert min(served.waits_seconds) >= 0
         self.sizes.append(len(served.waits_seconds))
 
-    def order(self, name: str, **does: Exception | None) -> FakeOrder:
+    def order(self, name: str, **does: Any) -> FakeOrder:
         return FakeOrder(name, self.diary, **does)
 
     async def together(self, *orders: FakeOrder) -> list[bytes | BaseException]:
@@ -197,6 +204,30 @@ async def test_orders_that_come_during_a_transaction_share_the_next(office: Offi
     office.store.gate.set()
     assert await asyncio.gather(first, *later) == [b"first", b"later 0", b"later 1", b"later 2"]
     assert office.sizes == [1, 3]
+    await office.desk.close()
+
+
+async def test_an_order_whose_caller_may_be_another_by_now_is_not_decided(office: Office) -> None:
+    office.store.access_revision = 7
+    asked, same = office.order("asked"), office.order("same", access_revision=7)
+    outdated = office.order("outdated", access_revision=6)
+    early = Refusal(errors.INVALID_COUNTRY)
+    refused = office.order("refused", early=early, access_revision=6)
+    answers = await office.together(asked, outdated, same, refused)
+    assert [answers[0], answers[2]] == [b"asked", b"same"]
+    assert isinstance(answers[1], CallerOutdated)
+    assert isinstance(answers[3], CallerOutdated), "a stranger is not told what is wrong with an order"
+    assert office.diary == ["asked", "same"]
+    await office.desk.close()
+
+
+async def test_callers_are_compared_where_every_order_is_refused_beforehand(office: Office) -> None:
+    early = Refusal(errors.INVALID_COUNTRY)
+    asked, outdated = (office.order("", early=early, access_revision=known) for known in (None, 0))
+    answers = await office.together(asked, outdated)
+    assert answers[0] is early
+    assert isinstance(answers[1], CallerOutdated)
+    assert office.store.transactions == []
     await office.desk.close()
 
 

@@ -14,8 +14,8 @@ import msgspec
 
 from numberline.domain.errors import ErrorKind, Refusal
 from numberline.service.attach import AttachTicket
-from numberline.service.desk import Served
-from numberline.store.errors import CommitUnknown, LockNotFree, StoreBusy, StoreError, StoreUnavailable
+from numberline.service.desk import CallerOutdated, Served
+from numberline.store.errors import CommitUnknown, LockNotFree, StoreBusy, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
-    """Anything else that went wrong: a trouble of the store by its name, or a defect."""
+    """Anything else that went wrong: a trouble that the other side knows by its name, or a defect."""
 
     kind: str
     text: str
@@ -56,8 +56,8 @@ class DeskFailed(Exception):
     """The desk failed an order by a defect, which its own log tells more about."""
 
 
-_TROUBLES: Final[dict[str, type[StoreError]]] = {
-    kind.__name__: kind for kind in (StoreUnavailable, CommitUnknown, StoreBusy, LockNotFree)
+_TROUBLES: Final[dict[str, type[Exception]]] = {
+    kind.__name__: kind for kind in (StoreUnavailable, CommitUnknown, StoreBusy, LockNotFree, CallerOutdated)
 }
 
 _encode: Final = msgspec.msgpack.Encoder().encode

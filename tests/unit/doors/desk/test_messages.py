@@ -32,7 +32,7 @@ from numberline.doors.desk.messages import (
 )
 from numberline.service.attach import AttachTicket
 from numberline.service.context import IdempotencyKey
-from numberline.service.desk import Served
+from numberline.service.desk import CallerOutdated, Served
 from numberline.store.errors import (
     CommitUnknown,
     ConstraintViolated,
@@ -62,8 +62,9 @@ FULL: Final = AttachTicket(
     ),
     terms=TERMS,
     promise=IdempotencyKey("AttachPhoneNumber", "key ~!", hashlib.sha256(b"").digest()),
+    access_revision=2**53,
 )
-BARE: Final = AttachTicket(order=AttachOrder(), terms=TERMS, promise=None)
+BARE: Final = AttachTicket(order=AttachOrder(), terms=TERMS, promise=None, access_revision=None)
 KINDS: Final = {name: value for name, value in vars(errors).items() if isinstance(value, ErrorKind)}
 
 
@@ -163,7 +164,7 @@ def test_every_kind_of_refusal_is_found_in_a_declaration_after_its_way(name: str
     assert arrived.sentence == Refusal(kind, **values).sentence
 
 
-@pytest.mark.parametrize("kind", [StoreUnavailable, CommitUnknown, StoreBusy, LockNotFree])
+@pytest.mark.parametrize("kind", [StoreUnavailable, CommitUnknown, StoreBusy, LockNotFree, CallerOutdated])
 def test_a_trouble_of_the_store_keeps_its_kind_and_is_no_defect(
     kind: type[StoreError], caplog: pytest.LogCaptureFixture
 ) -> None:

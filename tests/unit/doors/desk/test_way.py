@@ -48,7 +48,9 @@ class DistantOrder(FakeOrder):
 
     @property
     def ticket(self) -> AttachTicket:
-        return AttachTicket(order=AttachOrder(), terms=Terms(1, self.name, NOW, 14, 100), promise=None)
+        return AttachTicket(
+            order=AttachOrder(), terms=Terms(1, self.name, NOW, 14, 100), promise=None, access_revision=None
+        )
 
 
 class Door:
@@ -93,7 +95,7 @@ class Station:
         self._leash: int | None = None
         self._held: int | None = None
 
-    def order(self, name: str, **does: Exception | None) -> DistantOrder:
+    def order(self, name: str, **does: Any) -> DistantOrder:
         self._orders[name] = DistantOrder(name, self.diary, **does)
         return self._orders[name]
 
