@@ -29,6 +29,9 @@ from numberline.store.sale import Shortage, changes_of
 from numberline.store.transaction import Transaction
 
 BATCH_MAX: Final = 64
+# Most of what a batch costs it costs for one order too: where orders come together, a few wait a moment for more.
+FEW: Final = 8
+GATHERING_SECONDS: Final = 0.001
 _CATALOG_TRIES: Final = 3
 # Failures that no single order of a batch can be blamed for.
 _OF_ALL: Final = (StoreUnavailable, StoreBusy, CommitUnknown)
@@ -160,6 +163,7 @@ class Desk:
         self._waiting: deque[Waiting] = deque()
         self._has_work = asyncio.Event()
         self._is_closing = False
+        self._last_size = 0
         self._server: asyncio.Task[None] | None = None
 
     async def submit(self, order: Order) -> bytes:
@@ -198,7 +202,10 @@ class Desk:
             # Whoever was at hand before the last commit may have gone away.
             await self._writer.rest()
             await self._has_work.wait()
+        if self._has_company_on_its_way():
+            await asyncio.sleep(GATHERING_SECONDS)
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+        self._last_size = len(batch)
         if not self._waiting and not self._is_closing:
             self._has_work.clear()
         try:
@@ -209,6 +216,11 @@ class Desk:
         finally:
             for waiting in batch:
                 waiting.refuse(StoreUnavailable("the desk was closed"))
+
+    def _has_company_on_its_way(self) -> bool:
+        """Whether few wait where more came last time. Who buys one number after the other never waits for anybody."""
+        came_together = self._last_size > 1 and not self._is_closing
+        return came_together and len(self._waiting) < min(FEW, 2 * self._last_size)
 
     async def _settle(self, batch: list[Waiting]) -> None:
         """Serve a batch; when it fails as a whole, serve its orders one by one, so that each gets its own answer."""

@@ -12,6 +12,7 @@ from numberline.domain import errors
 from numberline.domain.catalog import Catalog, CatalogRows
 from numberline.domain.errors import Refusal
 from numberline.domain.working_set import Effects, Needs, WorkingSet
+from numberline.service import desk
 from numberline.service.catalog import CatalogCache
 from numberline.service.desk import CallerOutdated, Desk, Served
 from numberline.store.contract import Store
@@ -182,6 +183,31 @@ async def test_who_waits_together_is_served_in_one_transaction_first_come_first(
     assert office.diary == names
     assert (office.sizes, len(office.store.transactions)) == ([20], 1)
     assert office.store.transactions[0].rentals == 20, "the batch locks what all of it needs, once"
+    await office.desk.close()
+
+
+async def test_where_orders_come_together_a_few_wait_a_moment_for_more(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "GATHERING_SECONDS", 0.05)
+    await office.together(office.order("a"), office.order("b"))
+    early = asyncio.create_task(office.desk.submit(office.order("early")))
+    await asyncio.sleep(0.01)
+    late = office.desk.submit(office.order("late"))
+    assert [*await asyncio.gather(early, late)] == [b"early", b"late"]
+    await office.together(*(office.order(f"many {place}") for place in range(desk.FEW)))
+    assert office.sizes == [2, 2, desk.FEW]
+    await office.desk.close()
+
+
+async def test_who_comes_alone_waits_for_nobody(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "GATHERING_SECONDS", 60.0)
+    for name in ("a", "b", "c"):
+        assert await asyncio.wait_for(office.desk.submit(office.order(name)), 10) == name.encode()
+    assert office.sizes == [1, 1, 1]
+    many = [office.order(f"many {place}") for place in range(desk.FEW)]
+    await asyncio.wait_for(office.together(*many), 10)
+    assert office.sizes[3:] == [desk.FEW], "enough have come"
     await office.desk.close()
 
 
