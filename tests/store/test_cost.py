@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select
 
 from numberline.store import access, accounts, catalog, memory, questions, rentals, sale, stock
 from numberline.store.migrate import migrate
-from numberline.store.postgres import _SERVER_SETTINGS, PostgresStore
+from numberline.store.postgres import BY_INDEX, READING, PostgresStore
 from numberline.store.schema import rental
 from numberline.store.sqlite import SqliteStore
 from numberline.store.statements import Engine, Statement
@@ -45,7 +45,8 @@ class Overheard:
                 connection.set_trace_callback(self.texts.append)
         else:
             assert isinstance(store, PostgresStore)
-            pooled = [holder._con for holder in store._pool._holders]
+            pools = filter(None, (store._to_read._pool, store._to_write._pool))
+            pooled = [holder._con for pool in pools for holder in pool._holders]
             for connection in filter(None, (*pooled, store._brief_connection)):
                 connection.add_query_logger(lambda query: self.texts.append(query.query))
 
@@ -233,9 +234,16 @@ def _value(table: str, shares: int, name: str, kind: str, may_lack: bool) -> str
 
 
 async def plans_of_postgres(url: str, shares: int) -> dict[str, str]:
-    """The generic plan of each statement, as the server's connections ask for it."""
-    connection = await asyncpg.connect(url, server_settings=_SERVER_SETTINGS)
+    """The generic plans of each statement, as connections that read and connections that write ask for them."""
+    connection = await asyncpg.connect(url)
     await fill(connection, shares)
+    await connection.close()
+    reading, writing = await _plans(url, READING), await _plans(url, BY_INDEX)
+    return {name: f"{plan}\n{writing[name]}" for name, plan in reading.items()}
+
+
+async def _plans(url: str, settings: dict[str, str]) -> dict[str, str]:
+    connection = await asyncpg.connect(url, server_settings=settings)
     plans = {}
     for name, statement in (*statements(), ("memory.IS_HELD", memory.IS_HELD)):
         await connection.execute(f"PREPARE asked AS {statement.text('postgres')}")

@@ -29,16 +29,8 @@ POOL_SIZE: Final = 8
 ATTEMPTS: Final = 3
 ID_RANGE: Final = 1_000
 ROWS_MAX: Final = 5_000
-# What requests ask for is a few rows, found by indexes. PostgreSQL would rather read a small table whole, though one that
-# sales write to all the time is mostly old versions.
-_BY_INDEX: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
-# Whoever wants one instant of everything reads whole tables, and for longer than a request may.
-_AT_LENGTH: Final = "; ".join(
-    [f"SET LOCAL {setting} = on" for setting in _BY_INDEX] + ["SET LOCAL statement_timeout = 0"]
-)
 # JIT compiles for longer than our statements run, and custom plans are planned anew each time.
-_SERVER_SETTINGS: Final = {
-    **dict.fromkeys(_BY_INDEX, "off"),
+READING: Final = {
     "application_name": "numberline",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
@@ -47,6 +39,9 @@ _SERVER_SETTINGS: Final = {
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "30s",
 }
+# Who writes, and who looks up callers, asks for a few rows that an index finds. PostgreSQL would rather read a small table
+# whole, though one that sales write to all the time is mostly old versions.
+BY_INDEX: Final = READING | dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off")
 
 # How a commit ends without an answer; a server that shuts down may have made it durable before it says so.
 _CUT_OFF: Final = (
@@ -158,8 +153,8 @@ class PostgresStore:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._pool: Any = None
-        self._opening = asyncio.Lock()
+        self._to_read = _Pool(url, READING)
+        self._to_write = _Pool(url, BY_INDEX)
         self._ids_connection: Any = None
         self._brief_connection: Any = None
         self._is_brief_busy = False
@@ -178,7 +173,8 @@ class PostgresStore:
             if not snapshot:
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await connection.execute(_AT_LENGTH)
+                # Whoever wants one instant of everything reads for longer than a request may.
+                await connection.execute("SET LOCAL statement_timeout = 0")
                 return await ask(Transaction(PostgresConnection(connection, self._ids)))
 
     async def _read_briefly(self, ask: Work[T]) -> T:
@@ -204,7 +200,7 @@ class PostgresStore:
 
     def writer(self) -> PostgresWriter:
         """A writer of its own."""
-        return PostgresWriter(self.opened, self._ids)
+        return PostgresWriter(self._to_write.opened, self._ids)
 
     async def check(self) -> None:
         """Raise unless the server answers."""
@@ -213,9 +209,8 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what runs and close all connections."""
-        if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
+        for pool in (self._to_read, self._to_write):
+            await pool.close()
         for connection in (self._ids_connection, self._brief_connection):
             if connection is not None:
                 await connection.close()
@@ -225,7 +220,7 @@ class PostgresStore:
     async def connection(self) -> AsyncIterator[Any]:
         """Borrow a connection; what goes wrong inside is said in the store's terms."""
         with translated():
-            pool = await self.opened()
+            pool = await self._to_read.opened()
             async with pool.acquire() as connection:
                 yield connection
 
@@ -244,21 +239,37 @@ class PostgresStore:
 
     async def _connect(self) -> Any:
         """A connection beside the pool."""
-        return await asyncpg.connect(self._url, server_settings=_SERVER_SETTINGS, command_timeout=60)
+        return await asyncpg.connect(self._url, server_settings=BY_INDEX, command_timeout=60)
+
+
+class _Pool:
+    """Connections with some settings, opened when the first is needed."""
+
+    def __init__(self, url: str, settings: dict[str, str]) -> None:
+        self._url: Final = url
+        self._settings: Final = settings
+        self._pool: Any = None
+        self._opening: Final = asyncio.Lock()
 
     async def opened(self) -> Any:
-        """The pool of connections."""
+        """The pool, open."""
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     self._url,
                     min_size=1,
                     max_size=POOL_SIZE,
-                    server_settings=_SERVER_SETTINGS,
+                    server_settings=self._settings,
                     statement_cache_size=256,
                     reset=_nothing_to_reset,
                 )
             return self._pool
+
+    async def close(self) -> None:
+        """Finish what runs and close all connections."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
 
 
 class PostgresWriter:
