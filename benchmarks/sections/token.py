@@ -22,6 +22,7 @@ from numberline.api.auth import Authenticator
 from numberline.api.token import read_token
 from numberline.domain.access import OWNER, AccessKey, Account
 from numberline.domain.clock import SystemClock
+from numberline.store.access import FoundCaller
 from tests.kit.tokens import public_pem
 
 TITLE: Final = "Tokens"
@@ -85,7 +86,7 @@ class _KnownStore:
     def __init__(self) -> None:
         account = Account(FIRST_ACCOUNT, "a", None, True, False, "USD")
         key = AccessKey(f"k{FIRST_ACCOUNT}", FIRST_ACCOUNT, public_pem(), OWNER)
-        self._found = {(key.id, account.id): (key, account, account)}
+        self._found = {(key.id, account.id): FoundCaller(key, account, account, None, 0)}
 
     async def read(self, *_: object, **__: object) -> object:
         """Whatever is asked."""
