@@ -67,7 +67,7 @@ REVOCATIONS: Final[dict[str, tuple[Change, ErrorKind]]] = {
     "the key is gone": (lambda store: revoke_key(store, KEY), errors.AUTHORIZATION_FAILED),
     "the key is another": (_replace_key, errors.AUTHORIZATION_FAILED),
     "the key has another role": (
-        lambda store: set_key_roles(store, KEY, [Role.SUPPORT]),
+        lambda store: set_key_roles(store, KEY, [Role.CALLS_SMS]),
         errors.FORBIDDEN_COMMAND,
     ),
     "the key has no roles": (lambda store: set_key_roles(store, KEY, []), errors.FORBIDDEN_COMMAND),
@@ -93,6 +93,44 @@ async def test_what_another_process_takes_away_is_gone_with_the_next_order(
     assert await _code(town, {"phone_count": "many"}) == kind.code
     assert await town.wallet(BUYER) == before
     assert (await town.audit()).is_clean
+
+
+LOOKS: Final[dict[str, dict[str, Any]]] = {
+    "GetPhoneNumbers": {},
+    "GetNewPhoneNumbers": ATTACH,
+}
+
+
+@pytest.mark.parametrize("name", REVOCATIONS)
+async def test_what_another_process_takes_away_is_gone_with_the_next_look(
+    town: Town, elsewhere: Store, name: str
+) -> None:
+    """Somebody else buys meanwhile, so that reads begin before the caller has been confirmed."""
+    revoke, kind = REVOCATIONS[name]
+
+    async def look(method: str, **more: Any) -> int | None:
+        await _attach(town, account=world.PARENT)
+        answer = await town.call(method, LOOKS[method] | more, account=BUYER)
+        code: int | None = answer.get("error", {}).get("code")
+        return code
+
+    for method in (*LOOKS, *LOOKS):
+        assert await look(method) is None
+    assert town.dispatcher._authenticator.is_store_changing
+    await revoke(elsewhere)
+    for method in LOOKS:
+        assert await look(method) == kind.code
+        # Nor is a stranger told what else is wrong.
+        assert await look(method, count="many", phone_region_id=99_999) == kind.code
+
+
+async def test_what_another_process_grants_counts_with_the_next_look(town: Town, elsewhere: Store) -> None:
+    for role, code in ((Role.CALLS_SMS, errors.FORBIDDEN_COMMAND.code), (Role.OWNER, None)) * 2:
+        await set_key_roles(elsewhere, KEY, [role])
+        for _ in range(2):
+            await _attach(town, account=world.PARENT)
+            answer = await town.call("GetPhoneNumbers", account=BUYER)
+            assert answer.get("error", {}).get("code") == code
 
 
 async def test_an_answer_that_is_kept_is_not_for_whoever_comes_after(town: Town, elsewhere: Store) -> None:
@@ -144,21 +182,22 @@ def _without_triggers(
 
 
 @pytest.mark.parametrize("is_broken", [False, True], ids=["whole", "canary"])
-async def test_no_order_that_begins_after_a_revocation_is_served(
-    town: Town, elsewhere: Store, rng: random.Random, is_broken: bool
+@pytest.mark.parametrize("method", ["AttachPhoneNumber", "GetPhoneNumbers"])
+async def test_no_request_that_begins_after_a_revocation_is_served(
+    town: Town, elsewhere: Store, rng: random.Random, method: str, is_broken: bool
 ) -> None:
-    """Buyers buy over and over while keys come and go. The canary leaves the triggers out, and must be found out."""
+    """Requests without a pause while keys come and go. The canary leaves the triggers out, and must be found out."""
     if is_broken:
         await elsewhere.write(_without_triggers(_nothing))
     revocations, too_late = 0, 0
     is_revoked, is_over = False, False
 
-    async def buy() -> None:
+    async def ask() -> None:
         nonlocal too_late
         while not is_over:
             was_revoked, count = is_revoked, revocations
-            answer = await _attach(town)
-            # The key was gone when the order began, and nobody has brought it back since.
+            answer = await town.call(method, ATTACH if method == "AttachPhoneNumber" else {}, account=BUYER)
+            # The key was gone when the request began, and nobody has brought it back since.
             too_late += was_revoked and is_revoked and count == revocations and "result" in answer
             await asyncio.sleep(0)
 
@@ -174,7 +213,11 @@ async def test_no_order_that_begins_after_a_revocation_is_served(
             await elsewhere.write(lambda work: work.insert_key(key, "", START))
         is_over = True
 
-    await asyncio.gather(come_and_go(), *(buy() for _ in range(8)))
+    async def keep_the_store_changing() -> None:
+        while not is_over:
+            await _attach(town, account=world.PARENT)
+
+    await asyncio.gather(come_and_go(), keep_the_store_changing(), *(ask() for _ in range(8)))
     assert (too_late > 0) == is_broken
     assert (await town.audit()).findings == [] or is_broken
 
@@ -190,7 +233,7 @@ async def test_only_what_may_admit_or_refuse_somebody_raises_the_revision(
     town: Town, elsewhere: Store
 ) -> None:
     async def revision() -> int:
-        return await town.store.read(lambda ask: ask.find_access_revision())
+        return (await town.store.read(lambda ask: ask.find_access_revision()))[0]
 
     before = await revision()
     assert (await _attach(town))["result"] == 1

@@ -32,6 +32,7 @@ from numberline.store.errors import (
 )
 from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
+from numberline.store.postgres_connections import CONNECTIONS_MAX
 from numberline.store.schema import metadata
 from numberline.store.statements import Statement
 from numberline.store.transaction import Transaction
@@ -207,7 +208,7 @@ async def test_only_known_urls_are_opened() -> None:
 
 def _url_of(town: Town) -> str:
     store: Any = town.store
-    return f"sqlite:///{store._path}" if town.store.engine == "sqlite" else str(store._url)
+    return f"sqlite:///{store._path}" if town.store.engine == "sqlite" else str(store._server._url)
 
 
 # --- constraints -----------------------------------------------------------------------------------------------
@@ -410,20 +411,80 @@ async def test_a_writer_whose_kept_connection_was_cut_takes_another(postgres_url
     await store.close()
 
 
-async def test_brief_reads_outlive_their_connection(postgres_url: str) -> None:
-    await migrate(postgres_url)
+async def _backend(reading: Transaction) -> int:
+    asked = select(func.pg_backend_pid())
+    return int((await reading.connection.fetch(Statement(asked)))[0][0])
+
+
+async def _end(url: str, *backends: int) -> None:
+    store = open_store(url)
+    await _run(
+        store, f"SELECT pg_terminate_backend(pid) FROM unnest(ARRAY[{', '.join(map(str, backends))}]) AS pid"
+    )
+    await store.close()
+
+
+@pytest.mark.parametrize("brief", [True, False])
+async def test_reads_outlive_their_connection(postgres_url: str, brief: bool) -> None:
+    store = open_store(postgres_url)
+    first = await store.read(_backend, brief=brief)
+    assert await store.read(_backend, brief=brief) == first, "the one that was used last comes first"
+    await _end(postgres_url, first)
+    others = {await store.read(_backend, brief=brief) for _ in range(3)}
+    assert len(others) == 1
+    assert first not in others
+    await store.close()
+
+
+async def test_all_kept_connections_may_turn_out_to_be_cut(postgres_url: str) -> None:
     store = open_store(postgres_url)
 
-    async def look(reading: Transaction) -> int:
-        asked = select(func.pg_backend_pid())
-        return int((await reading.connection.fetch(Statement(asked)))[0][0])
+    async def linger(reading: Transaction) -> int:
+        await asyncio.sleep(0.05)
+        return await _backend(reading)
 
-    first = await store.read(look, brief=True)
-    assert await store.read(look, brief=True) == first, "they have a connection of their own"
-    await _run(store, f"SELECT pg_terminate_backend({first})")
-    others = {await store.read(look, brief=True) for _ in range(3)}
-    assert others
-    assert first not in others
+    kept = set(await asyncio.gather(*(store.read(linger, brief=True) for _ in range(4))))
+    assert len(kept) == 4
+    await _end(postgres_url, *kept)
+    assert not kept & set(await asyncio.gather(*(store.read(_backend, brief=True) for _ in range(4))))
+    await store.write(_backend)
+    await store.close()
+
+
+async def test_readers_wait_for_a_connection_where_all_are_lent(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+
+    async def linger(reading: Transaction) -> int:
+        await asyncio.sleep(0.02)
+        return await _backend(reading)
+
+    found = await asyncio.gather(*(store.read(linger) for _ in range(3 * CONNECTIONS_MAX)))
+    assert len(found) == 3 * CONNECTIONS_MAX
+    assert len(set(found)) == CONNECTIONS_MAX
+    await store.close()
+
+
+async def test_a_connection_is_kept_after_a_refusal_and_given_up_after_a_cancellation(
+    postgres_url: str,
+) -> None:
+    store = open_store(postgres_url)
+    first = await store.read(_backend)
+
+    async def refuse(_reading: Transaction) -> None:
+        raise Boom
+
+    async def sleep(reading: Transaction) -> None:
+        await reading.connection.fetch(Statement(text("SELECT pg_sleep(10)")))
+
+    with pytest.raises(Boom):
+        await store.read(refuse)
+    assert await store.read(_backend) == first
+    sleeping = asyncio.create_task(store.read(sleep))
+    await asyncio.sleep(0.1)
+    sleeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
+    assert await store.read(_backend) != first
     await store.close()
 
 

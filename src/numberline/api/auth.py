@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import hmac
 import re
+from asyncio import Future
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,7 @@ from numberline.domain.errors import (
 from numberline.store.access import Claim, FoundCaller
 
 if TYPE_CHECKING:
-    from numberline.store.contract import Store
+    from numberline.store.contract import State, Store
 
 TOKEN_SECONDS_MAX: Final = 3_600
 # For clients whose clock runs ahead. Expiry has no leeway: a token that says it is dead is dead.
@@ -78,6 +79,15 @@ class Authenticator:
         if scheme.lower() != "bearer":
             raise Refusal(AUTHORIZATION_FAILED)
         return await self._by_token(read_token(text), may_recall)
+
+    @property
+    def is_store_changing(self) -> bool:
+        """Whether something was written between the last two looks at the store."""
+        return self._callers.is_store_changing
+
+    def ask_revision(self) -> Future[tuple[int, State]]:
+        """The revision of access from now on: whoever is remembered at another has to be asked for."""
+        return self._callers.ask_revision()
 
     async def _by_token(self, token: Token, may_recall: bool) -> Caller:
         acting_id = _read_issuer(token.issuer)

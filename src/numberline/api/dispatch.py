@@ -93,7 +93,8 @@ class Dispatcher:
         endpoint = None
         try:
             endpoint, raw = self._resolve(request)
-            body = await self._serve(endpoint, request, raw)
+            serve = self._look if endpoint.method.effect is Effect.READS else self._serve
+            body = await serve(endpoint, request, raw)
         except Refusal as refusal:
             return self._refuse(endpoint, refusal)
         except Exception as trouble:  # noqa: BLE001 - the last wall: whatever it is, the caller gets an envelope
@@ -115,6 +116,34 @@ class Dispatcher:
         except CallerOutdated:
             call, order = self._admit(endpoint, await authenticate(), request, raw)
             return await endpoint.run(call, order)
+
+    async def _look(self, endpoint: Endpoint, request: RawRequest, raw: RawParameters) -> bytes:
+        """Carry out a request that only reads.
+
+        While others write, nothing that was read before could be told again, and the read of one who is remembered begins
+        at once; it counts if the store confirms the caller meanwhile.
+        """
+        authenticate = partial(self._authenticator.authenticate, request.authorization, raw)
+        caller = await authenticate(may_recall=self._authenticator.is_store_changing)
+        if caller.remembered_at is not None:
+            asked = self._authenticator.ask_revision()
+            told = await self._try(endpoint, caller, request, raw)
+            revision, _ = await asked
+            if revision != caller.remembered_at:
+                caller = await authenticate()
+            elif isinstance(told, Exception):
+                raise told
+            else:
+                return told
+        return await endpoint.run(*self._admit(endpoint, caller, request, raw))
+
+    async def _try(
+        self, endpoint: Endpoint, caller: Caller, request: RawRequest, raw: RawParameters
+    ) -> bytes | Exception:
+        try:
+            return await endpoint.run(*self._admit(endpoint, caller, request, raw))
+        except Exception as trouble:  # noqa: BLE001 - whose it is, is not known yet
+            return trouble
 
     def _admit(
         self, endpoint: Endpoint, caller: Caller, request: RawRequest, raw: RawParameters

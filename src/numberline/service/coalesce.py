@@ -54,6 +54,12 @@ class SharedReads:
         if state is not None and (kept := self._kept.get(key)) is not None and kept[0] == state:
             found: T = kept[1]
             return found
+        return await self.begin(key, read, state=state)
+
+    def begin(
+        self, key: Hashable, read: Callable[[], Awaitable[T]], *, state: State | None = None
+    ) -> asyncio.Future[T]:
+        """As `read`, for who has something else to do meanwhile; nothing is told again."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(key)
         if waiting is None:
@@ -61,7 +67,7 @@ class SharedReads:
             if key not in self._under_way:
                 self._under_way[key] = asyncio.create_task(self._run(key))
         waiting.answers.append(answer)
-        return await answer
+        return answer
 
     async def _run(self, key: Hashable) -> None:
         """Read for those who wait, again and again until nobody does."""

@@ -280,7 +280,7 @@ class _Batch:
     async def run(self, store: Store, writer: Writer, more: Callable[[], bool]) -> _Outcome:
         if len(self._early) == len(self._orders):
             self._check_revision(await store.read(lambda ask: ask.find_catalog_revision()))
-            access_revision = await store.read(lambda ask: ask.find_access_revision())
+            access_revision, _ = await store.read(lambda ask: ask.find_access_revision())
             return self._answer_all(access_revision, self._early.__getitem__), 0
         if isinstance(writer, DistantWriter):
             return await self._run_remembering(writer, more)

@@ -74,7 +74,7 @@ _KEY_HOLDERS = Statement(
     )
     .where(within(access_key.c.id, "key_ids", of_text=True))
 )
-_READ_REVISION = Statement(select(access_revision.c.revision))
+_READ_REVISION = Statement(select(access_revision.c.revision, state_mark()))
 _KEYS = Statement(
     select(access_key.c.id, access_key.c.account_id, access_key.c.public_key_pem, access_key.c.description)
     .where(access_key.c.account_id == bindparam("account_id"))
@@ -133,10 +133,10 @@ class AccessQuestions(Questions):
             if (key := keys.get(key_id)) is not None
         }
 
-    async def find_access_revision(self) -> int:
-        """The revision of keys, roles and what admits accounts; it rises with every change."""
-        rows = await self.connection.fetch(_READ_REVISION)
-        return int(rows[0][0])
+    async def find_access_revision(self) -> tuple[int, State]:
+        """The revision of keys, roles and what admits accounts, which rises with every change; and the store's state."""
+        [(revision, mark)] = await self.connection.fetch(_READ_REVISION)
+        return revision, self.connection.state(mark)
 
     async def find_account(self, account_id: int) -> Account | None:
         """The account of an id."""

@@ -71,7 +71,7 @@ def _sqlite_revision(path: Path) -> str | None:
 async def _postgres_revision(url: str) -> str | None:
     import asyncpg  # noqa: PLC0415 - only the engine in use is loaded
 
-    from numberline.store.postgres import translated  # noqa: PLC0415
+    from numberline.store.postgres_connections import translated  # noqa: PLC0415
 
     with translated():
         connection = await asyncpg.connect(url)

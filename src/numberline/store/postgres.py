@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import asyncpg
 
 from numberline.store.contract import NOTHING, Changes, Question, Row, State, Work
-from numberline.store.errors import (
-    CommitUnknown,
-    ConstraintViolated,
-    LockNotFree,
-    StoreBusy,
-    StoreError,
-    StoreUnavailable,
+from numberline.store.errors import CommitUnknown, StoreBusy
+from numberline.store.postgres_connections import (
+    BY_INDEX,
+    FOUND_CUT,
+    READING,
+    Connections,
+    Server,
+    translated,
 )
 from numberline.store.questions import RESERVE_IDS
 from numberline.store.statements import Engine, RowChange, Statement
 from numberline.store.transaction import Transaction
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
-POOL_SIZE: Final = 8
 ATTEMPTS: Final = 3
 ID_RANGE: Final = 1_000
 ROWS_MAX: Final = 5_000
-# JIT compiles for longer than our statements run, and custom plans are planned anew each time.
-READING: Final = {
-    "application_name": "numberline",
-    "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
-    "lock_timeout": "2s",
-    "statement_timeout": "60s",
-    "synchronous_commit": "on",
-    "idle_in_transaction_session_timeout": "30s",
-}
-# Who writes, and who looks up callers, asks for a few rows that an index finds. PostgreSQL would rather read a small table
-# whole, though one that sales write to all the time is mostly old versions.
-BY_INDEX: Final = READING | dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off")
-
 # How a commit ends without an answer; a server that shuts down may have made it durable before it says so.
 _CUT_OFF: Final = (
     OSError,
@@ -50,8 +38,6 @@ _CUT_OFF: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
 )
-# A kept connection may have been cut off while nobody looked, as asyncpg finds out by and by.
-_FOUND_CUT: Final = (StoreUnavailable, asyncpg.InternalClientError)
 
 
 @lru_cache(maxsize=256)
@@ -91,13 +77,14 @@ def _together(statements: tuple[Statement, ...]) -> str:
 
 
 class PostgresConnection:
-    """A pooled connection inside a unit of work."""
+    """A connection inside a unit of work."""
 
     engine: Engine = "postgres"
 
-    def __init__(self, connection: Any, ids: _IdRanges) -> None:
+    def __init__(self, connection: Any, server: Server, ids: _IdRanges) -> None:
         self._connection = connection
         self._ids = ids
+        self._era = server.era
 
     async def fetch(self, statement: Statement, values: Mapping[str, Any] = NOTHING) -> Sequence[Row]:
         """Run a statement and return its rows."""
@@ -138,12 +125,8 @@ class PostgresConnection:
         return await self._ids.take(name, count)
 
     def state(self, mark: Hashable) -> State:
-        """A server that comes back after a crash may use the ids of lost transactions again, over new connections."""
-        return self._connection, mark
-
-
-async def _nothing_to_reset(_connection: Any) -> None:
-    """Units of work end their transactions and set nothing else; asyncpg's own reset is one exchange more for each."""
+        """A server that comes back after a crash may use the ids of lost transactions again, in another era."""
+        return self._era, mark
 
 
 class PostgresStore:
@@ -152,47 +135,26 @@ class PostgresStore:
     engine: Engine = "postgres"
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._to_read = _Pool(url, READING)
-        self._to_write = _Pool(url, BY_INDEX)
+        self._server = Server(url)
+        self._to_read = Connections(self._server, READING)
+        self._by_index = Connections(self._server, BY_INDEX)
         self._ids_connection: Any = None
-        self._brief_connection: Any = None
-        self._is_brief_busy = False
         self._ids = _IdRanges(self)
 
     async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads."""
-        if brief and not snapshot and not self._is_brief_busy:
-            is_kept = self._brief_connection is not None
-            try:
-                return await self._read_briefly(ask)
-            except _FOUND_CUT:
-                if not is_kept:
-                    raise
-        async with self.connection() as connection:
+        connections = self._by_index if brief else self._to_read
+
+        async def run(connection: Any) -> T:
+            asked = Transaction(PostgresConnection(connection, self._server, self._ids))
             if not snapshot:
-                return await ask(Transaction(PostgresConnection(connection, self._ids)))
+                return await ask(asked)
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 # Whoever wants one instant of everything reads for longer than a request may.
                 await connection.execute("SET LOCAL statement_timeout = 0")
-                return await ask(Transaction(PostgresConnection(connection, self._ids)))
+                return await ask(asked)
 
-    async def _read_briefly(self, ask: Work[T]) -> T:
-        """Read over a connection of one's own: the way through the pool costs as much as a small question."""
-        self._is_brief_busy = True
-        try:
-            with translated():
-                if self._brief_connection is None or self._brief_connection.is_closed():
-                    self._brief_connection = await self._connect()
-                return await ask(Transaction(PostgresConnection(self._brief_connection, self._ids)))
-        except BaseException:
-            # Whatever was the matter with it, the next read begins with another one.
-            connection, self._brief_connection = self._brief_connection, None
-            if connection is not None:
-                connection.terminate()
-            raise
-        finally:
-            self._is_brief_busy = False
+        return await connections.use(run)
 
     async def write(self, work: Work[T]) -> T:
         """Run a unit of work in one durable transaction; again after a deadlock or serialization failure."""
@@ -200,103 +162,60 @@ class PostgresStore:
 
     def writer(self) -> PostgresWriter:
         """A writer of its own."""
-        return PostgresWriter(self._to_write.opened, self._ids)
+        return PostgresWriter(self._server, self._by_index, self._ids)
 
     async def check(self) -> None:
         """Raise unless the server answers."""
-        async with self.connection() as connection:
-            await connection.fetchval("SELECT 1")
+        await self._to_read.use(lambda connection: connection.fetchval("SELECT 1"))
 
     async def close(self) -> None:
         """Finish what runs and close all connections."""
-        for pool in (self._to_read, self._to_write):
-            await pool.close()
-        for connection in (self._ids_connection, self._brief_connection):
-            if connection is not None:
-                await connection.close()
-        self._ids_connection = self._brief_connection = None
-
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """Borrow a connection; what goes wrong inside is said in the store's terms."""
-        with translated():
-            pool = await self._to_read.opened()
-            async with pool.acquire() as connection:
-                yield connection
+        for connections in (self._to_read, self._by_index):
+            await connections.close()
+        if self._ids_connection is not None:
+            await self._ids_connection.close()
+        self._ids_connection = None
 
     async def fetch_ids(self, name: str, count: int) -> range:
         """A range of ids, over a connection that no unit of work can hold.
 
-        Units of work ask for ids while they hold connections of the pool: when all of them are held, waiting for one
+        Units of work ask for ids while they hold connections that were lent: when all of them are, waiting for one
         more would be waiting for each other. One call at a time.
         """
         with translated():
             if self._ids_connection is None or self._ids_connection.is_closed():
-                self._ids_connection = await self._connect()
+                self._ids_connection = await self._server.connect(BY_INDEX)
             arguments = RESERVE_IDS.arguments("postgres", {"name_": name, "count_": count})
             after = await self._ids_connection.fetchval(RESERVE_IDS.text("postgres"), *arguments)
         return range(after - count, after)
-
-    async def _connect(self) -> Any:
-        """A connection beside the pool."""
-        return await asyncpg.connect(self._url, server_settings=BY_INDEX, command_timeout=60)
-
-
-class _Pool:
-    """Connections with some settings, opened when the first is needed."""
-
-    def __init__(self, url: str, settings: dict[str, str]) -> None:
-        self._url: Final = url
-        self._settings: Final = settings
-        self._pool: Any = None
-        self._opening: Final = asyncio.Lock()
-
-    async def opened(self) -> Any:
-        """The pool, open."""
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=1,
-                    max_size=POOL_SIZE,
-                    server_settings=self._settings,
-                    statement_cache_size=256,
-                    reset=_nothing_to_reset,
-                )
-            return self._pool
-
-    async def close(self) -> None:
-        """Finish what runs and close all connections."""
-        if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
 
 
 class PostgresWriter:
     """Writes units of work one after the other.
 
     While more are at hand it keeps its connection, and the end of one transaction begins the next: that saves an
-    exchange and the way through the pool, which together cost more than an attach.
+    exchange, which costs more than an attach.
     """
 
-    def __init__(self, open_pool: Callable[[], Awaitable[Any]], ids: _IdRanges) -> None:
-        self._open_pool: Final = open_pool
+    def __init__(self, server: Server, connections: Connections, ids: _IdRanges) -> None:
+        self._server: Final = server
+        self._connections: Final = connections
         self._ids: Final = ids
-        self._pool: Any = None
         self._connection: Any = None
+        self._is_kept = False
 
     async def write(self, work: Work[T], *, more: Callable[[], bool]) -> T:
         """Run a unit of work in one durable transaction; again after a deadlock or serialization failure."""
         for attempt in range(ATTEMPTS):
-            is_last, is_kept = attempt == ATTEMPTS - 1, self._connection is not None
+            is_last = attempt == ATTEMPTS - 1
             try:
                 with translated():
                     return await self._write(work, more)
             except StoreBusy:
                 if is_last:
                     raise
-            except _FOUND_CUT:
-                if is_last or not is_kept:
+            except FOUND_CUT:
+                if is_last or not self._is_kept:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -336,18 +255,20 @@ class PostgresWriter:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        is_whole = False
         try:
             if connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
-        except Exception:  # noqa: BLE001 - whatever is the matter with it, nobody shall have it again
-            with contextlib.suppress(asyncpg.InterfaceError):  # the pool has taken it back already
-                connection.terminate()
-        await self._pool.release(connection)
+            is_whole = True
+        except Exception:  # whatever is the matter with it, nobody shall have it again
+            log.debug("a connection is given up", exc_info=True)
+        finally:
+            self._connections.give_back(connection, is_whole=is_whole)
 
     async def _write(self, work: Work[T], more: Callable[[], bool]) -> T:
         try:
             connection = await self._begun()
-            result = await work(Transaction(PostgresConnection(connection, self._ids)))
+            result = await work(Transaction(PostgresConnection(connection, self._server, self._ids)))
             goes_on = more()
             await _commit(connection, "COMMIT AND CHAIN" if goes_on else "COMMIT")
         except BaseException:
@@ -364,19 +285,13 @@ class PostgresWriter:
         return connection
 
     async def _at_hand(self) -> Any:
-        if self._connection is not None and _is_lost(self._connection):
+        if self._connection is not None and self._connection.is_closed():
             await self.rest()
         if self._connection is None:
-            self._pool = await self._open_pool()
-            self._connection = await self._pool.acquire()
+            self._connection, self._is_kept = await self._connections.borrow()
+        else:
+            self._is_kept = True
         return self._connection
-
-
-def _is_lost(connection: Any) -> bool:
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:
-        return True  # the pool has taken it back
 
 
 async def _commit(connection: Any, text: str) -> None:
@@ -407,22 +322,3 @@ class _IdRanges:
                 if not ranges[0]:
                     ranges.pop(0)
         return taken
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Say in the store's terms what asyncpg complains about."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
-        raise StoreBusy(str(error)) from error
-    except asyncpg.LockNotAvailableError as error:
-        raise LockNotFree(str(error)) from error
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise ConstraintViolated(error.constraint_name or str(error)) from error
-    except (asyncpg.SyntaxOrAccessError, asyncpg.DataError):
-        raise  # a statement or value that makes no sense is a defect, not an outage
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(str(error)) from error

@@ -74,6 +74,9 @@ class FakeTransaction:
             if key_id == KEY_ID
         }
 
+    async def find_access_revision(self) -> tuple[int, None]:
+        return self.store.revision, None
+
     async def find_account(self, account_id: int) -> Account | None:
         return self.store.accounts.get(account_id)
 
@@ -99,6 +102,7 @@ class FakeStore:
 
     def change(self, account_id: int, **changes: Any) -> None:
         self.accounts[account_id] = msgspec.structs.replace(self.accounts[account_id], **changes)
+        self.revision += 1
 
     async def read(self, ask: Callable[[Any], Any], *, snapshot: bool = False, brief: bool = False) -> Any:
         del snapshot

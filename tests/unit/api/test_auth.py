@@ -292,7 +292,27 @@ def test_who_may_be_recalled_is_asked_for_once_and_told_by_which_revision():
     assert (second.account, second.roles, second.actor) == (first.account, first.roles, first.actor)
     assert second.known_in is None, "nothing that was read since then is known to hold"
     assert [one.remembered_at for one in asyncio.run(ask_twice(may_recall=False))] == [None, None]
-    assert len(store.asked) == 3
+
+
+def test_who_is_remembered_is_not_asked_for_anew_while_the_revision_is_the_same():
+    store = FakeStore()
+    authenticator = Authenticator(store, ManualClock(NOW))  # type: ignore[arg-type]
+
+    async def attempt() -> list[bool]:
+        found = []
+        for is_active in (True, True, False, False, True):
+            if is_active != store.accounts[8].is_active:
+                store.change(8, is_active=is_active)
+            try:
+                await authenticator.authenticate((bearer(iss="8"),), {})
+            except Refusal:
+                found.append(False)
+            else:
+                found.append(True)
+        return found
+
+    assert asyncio.run(attempt()) == [True, True, False, False, True]
+    assert len(store.asked) == 3, "once, and once after each change"
 
 
 def test_nobody_is_refused_for_what_is_only_remembered():
@@ -304,6 +324,7 @@ def test_nobody_is_refused_for_what_is_only_remembered():
         with pytest.raises(Refusal):
             await authenticator.authenticate((bearer(),), {}, may_recall=True)
         store.pem = pem_of(private_key())
+        store.revision += 1
         return await authenticator.authenticate((bearer(),), {}, may_recall=True)
 
     assert asyncio.run(attempt()).remembered_at is None

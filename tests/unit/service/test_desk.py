@@ -80,8 +80,8 @@ class FakeStore:
     async def find_catalog_revision(self) -> int:
         return self.revision
 
-    async def find_access_revision(self) -> int:
-        return self.access_revision
+    async def find_access_revision(self) -> tuple[int, None]:
+        return self.access_revision, None
 
     async def lock_for_sale(
         self, needs: Needs, patient: frozenset[Offers], _memory: Memory
