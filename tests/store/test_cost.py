@@ -46,7 +46,7 @@ class Overheard:
                 connection.set_trace_callback(self.texts.append)
         else:
             assert isinstance(store, PostgresStore)
-            for connection in (*store._to_read._kept, *store._by_index._kept):
+            for connection, _ in (*store._to_read._kept, *store._to_look._kept, *store._to_write._kept):
                 connection.add_query_logger(lambda query: self.texts.append(query.query))
 
     def kinds(self) -> list[str]:

@@ -451,6 +451,59 @@ async def test_all_kept_connections_may_turn_out_to_be_cut(postgres_url: str) ->
     await store.close()
 
 
+async def test_a_cut_that_nobody_has_noticed_is_found_out_by_the_next_read(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(postgres_url)
+    first = await store.read(_backend)
+    await _end(postgres_url, first)
+    asked = iter([False, False])
+    really = asyncpg.connection.Connection.is_closed
+    monkeypatch.setattr(
+        asyncpg.connection.Connection,
+        "is_closed",
+        lambda connection: next(asked, None) is None and really(connection),
+    )
+    assert await store.read(_backend) != first
+    assert next(asked, None) is None, "the connection was believed to live"
+    await store.close()
+
+
+async def test_a_read_that_fails_for_good_is_not_begun_again(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    await store.read(_backend)
+    begun = 0
+
+    async def take_too_long(reading: Transaction) -> None:
+        nonlocal begun
+        begun += 1
+        await reading.connection.fetch(Statement(text("SET statement_timeout = 50")))
+        await reading.connection.fetch(Statement(text("SELECT pg_sleep(1)")))
+
+    for run in (store.read, store.write):
+        with pytest.raises(StoreUnavailable):
+            await run(take_too_long)
+        await store.write(_backend)
+    assert begun == 2
+    await store.close()
+
+
+async def test_a_connection_whose_answer_nobody_waited_for_is_given_up(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    first = await store.write(_backend)
+
+    async def sleep(work: Transaction) -> None:
+        await work.connection.fetch(Statement(text("SELECT pg_sleep(10)")))
+
+    sleeping = asyncio.create_task(store.write(sleep))
+    await asyncio.sleep(0.1)
+    sleeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
+    assert await store.write(_backend) != first
+    await store.close()
+
+
 async def test_readers_wait_for_a_connection_where_all_are_lent(postgres_url: str) -> None:
     store = open_store(postgres_url)
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from numberline.api.callers import Callers
+from numberline.api.callers import OWN_ACCOUNT, Callers
 from numberline.api.params import RawParameters, read_text
 from numberline.api.token import Token, read_token
 from numberline.domain.access import OWNER, AccessKey, Account, Caller, may_act_as
@@ -46,7 +46,6 @@ KEY_BITS_MIN: Final = 2_048
 
 # Only texts of this form can be key ids, so nothing else is worth a question to the store.
 _KEY_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}", re.ASCII)
-_OWN_ACCOUNT: Final = 0
 _ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 _ACCOUNT_ID_MAX: Final = 2**53 - 1
 _RS256: Final = (PKCS1v15(), SHA256())
@@ -108,7 +107,7 @@ class Authenticator:
     ) -> Caller:
         """The caller, if the token, its key and the accounts admit one."""
         key, owner, acting, state, revision = found
-        if claim[1] == _OWN_ACCOUNT:
+        if claim[1] == OWN_ACCOUNT:
             acting = owner
         _check_signature(token, key)
         if acting is None or not may_act_as(owner, acting):
@@ -176,8 +175,8 @@ def _read_issuer(issuer: object) -> int | None:
     """Clients write the account id as a number or as a text; a text counts only in its canonical spelling."""
     if type(issuer) is int:
         return issuer if 0 <= issuer <= _ACCOUNT_ID_MAX else None
-    if issuer == str(_OWN_ACCOUNT):
-        return _OWN_ACCOUNT
+    if issuer == str(OWN_ACCOUNT):
+        return OWN_ACCOUNT
     return _read_account_id(issuer) if isinstance(issuer, str) else None
 
 

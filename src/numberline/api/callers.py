@@ -14,6 +14,8 @@ from numberline.store.contract import State
 if TYPE_CHECKING:
     from numberline.store.contract import Store
 
+# What a claim says instead of an account: the one that owns the key.
+OWN_ACCOUNT: Final = 0
 KNOWN_MAX: Final = 4_096
 # A database that was put back to an earlier day counts its revisions anew; that takes longer than this.
 KNOWN_SECONDS: Final = 10.0
@@ -44,7 +46,8 @@ class Callers:
                 return known._replace(state=state)
         self._known.pop(claim, None)
         found = await self._asked.find(claim)
-        if found is not None:
+        # A new account raises no revision, so that there is none is never remembered.
+        if found is not None and (found.acting is not None or claim[1] == OWN_ACCOUNT):
             self._known[claim] = time.monotonic(), found
         if len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]

@@ -127,7 +127,11 @@ class Dispatcher:
         caller = await authenticate(may_recall=self._authenticator.is_store_changing)
         if caller.remembered_at is not None:
             asked = self._authenticator.ask_revision()
-            told = await self._try(endpoint, caller, request, raw)
+            try:
+                told = await self._try(endpoint, caller, request, raw)
+            except BaseException:
+                asked.cancel()
+                raise
             revision, _ = await asked
             if revision != caller.remembered_at:
                 caller = await authenticate()

@@ -11,13 +11,13 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from numberline.store.contract import NOTHING, Changes, Question, Row, State, Work
-from numberline.store.errors import CommitUnknown, StoreBusy
+from numberline.store.errors import CommitUnknown, StoreBusy, StoreUnavailable
 from numberline.store.postgres_connections import (
     BY_INDEX,
-    FOUND_CUT,
     READING,
     Connections,
     Server,
+    is_cut_off,
     translated,
 )
 from numberline.store.questions import RESERVE_IDS
@@ -38,6 +38,8 @@ _CUT_OFF: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
 )
+
+_UNANSWERED: Final = (asyncio.CancelledError, TimeoutError, CommitUnknown)
 
 
 @lru_cache(maxsize=256)
@@ -137,13 +139,14 @@ class PostgresStore:
     def __init__(self, url: str) -> None:
         self._server = Server(url)
         self._to_read = Connections(self._server, READING)
-        self._by_index = Connections(self._server, BY_INDEX)
+        self._to_look = Connections(self._server, BY_INDEX)
+        self._to_write = Connections(self._server, BY_INDEX)
         self._ids_connection: Any = None
         self._ids = _IdRanges(self)
 
     async def read(self, ask: Work[T], *, snapshot: bool = False, brief: bool = False) -> T:
         """Run a unit of work that only reads."""
-        connections = self._by_index if brief else self._to_read
+        connections = self._to_look if brief else self._to_read
 
         async def run(connection: Any) -> T:
             asked = Transaction(PostgresConnection(connection, self._server, self._ids))
@@ -162,7 +165,7 @@ class PostgresStore:
 
     def writer(self) -> PostgresWriter:
         """A writer of its own."""
-        return PostgresWriter(self._server, self._by_index, self._ids)
+        return PostgresWriter(self._server, self._to_write, self._ids)
 
     async def check(self) -> None:
         """Raise unless the server answers."""
@@ -170,7 +173,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what runs and close all connections."""
-        for connections in (self._to_read, self._by_index):
+        for connections in (self._to_read, self._to_look, self._to_write):
             await connections.close()
         if self._ids_connection is not None:
             await self._ids_connection.close()
@@ -214,8 +217,8 @@ class PostgresWriter:
             except StoreBusy:
                 if is_last:
                     raise
-            except FOUND_CUT:
-                if is_last or not self._is_kept:
+            except (StoreUnavailable, asyncpg.InternalClientError) as trouble:
+                if is_last or not (self._is_kept and is_cut_off(trouble)):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -224,8 +227,8 @@ class PostgresWriter:
         try:
             with translated():
                 row = await self._write_if(condition, [(change, rows) for change, rows in changes if rows])
-        except BaseException:
-            await self.rest()
+        except BaseException as trouble:
+            await self._rest_after(trouble)
             raise
         if not more():
             await self.rest()
@@ -250,6 +253,12 @@ class PostgresWriter:
         """Ids from the ranges this process has fetched."""
         return await self._ids.take(name, count)
 
+    async def _rest_after(self, trouble: BaseException) -> None:
+        # A statement whose answer nobody waited for may still be under way.
+        if self._connection is not None and isinstance(trouble, _UNANSWERED):
+            self._connection.terminate()
+        await self.rest()
+
     async def rest(self) -> None:
         """Give the connection back; what it has begun comes to nothing."""
         connection, self._connection = self._connection, None
@@ -257,7 +266,7 @@ class PostgresWriter:
             return
         is_whole = False
         try:
-            if connection.is_in_transaction():
+            if not connection.is_closed() and connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
             is_whole = True
         except Exception:  # whatever is the matter with it, nobody shall have it again
@@ -271,8 +280,8 @@ class PostgresWriter:
             result = await work(Transaction(PostgresConnection(connection, self._server, self._ids)))
             goes_on = more()
             await _commit(connection, "COMMIT AND CHAIN" if goes_on else "COMMIT")
-        except BaseException:
-            await self.rest()
+        except BaseException as trouble:
+            await self._rest_after(trouble)
             raise
         if not goes_on:
             await self.rest()
@@ -287,10 +296,9 @@ class PostgresWriter:
     async def _at_hand(self) -> Any:
         if self._connection is not None and self._connection.is_closed():
             await self.rest()
+        self._is_kept = self._connection is not None
         if self._connection is None:
             self._connection, self._is_kept = await self._connections.borrow()
-        else:
-            self._is_kept = True
         return self._connection
 
 

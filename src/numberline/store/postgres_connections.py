@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 CONNECTIONS_MAX: Final = 8
 STATEMENTS_KEPT: Final = 256
+# What stands between may forget a connection that nobody uses, without a word to either end.
+KEPT_SECONDS_MAX: Final = 300.0
 # A server that says nothing for as long is gone; but for who reads everything at one instant.
 SILENT_SECONDS: Final = 60.0
 # JIT compiles for longer than our statements run, and custom plans are planned anew each time.
@@ -42,8 +45,22 @@ BY_INDEX: Final[Mapping[str, str]] = {
     "enable_mergejoin": "off",
 }
 
-# A kept connection may have been cut off while nobody looked, as asyncpg finds out by and by.
-FOUND_CUT: Final = (StoreUnavailable, asyncpg.InternalClientError)
+# What asyncpg says of a connection that is no more, as it finds out by and by.
+_CUT_OFF: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+# The server, or whoever waits for it, has had enough of a statement.
+_TOO_LONG: Final = (asyncpg.QueryCanceledError, TimeoutError)
+
+
+def is_cut_off(trouble: BaseException) -> bool:
+    """Whether a connection was lost, which a kept one may have been while nobody looked."""
+    said = trouble.__cause__ if isinstance(trouble, StoreUnavailable) else trouble
+    return isinstance(said, _CUT_OFF) and not isinstance(said, _TOO_LONG)
 
 
 class Server:
@@ -74,37 +91,45 @@ class Connections:
     def __init__(self, server: Server, settings: Mapping[str, str]) -> None:
         self._server: Final = server
         self._settings: Final = settings
-        self._kept: Final[list[Any]] = []
+        self._kept: Final[list[tuple[Any, float]]] = []
         self._room: Final = asyncio.Semaphore(CONNECTIONS_MAX)
 
     async def use(self, read: Callable[[Any], Awaitable[T]]) -> T:
-        """Read over a connection, and once more if a kept one turns out to be cut off."""
+        """Read over a connection, and once more over a new one if a kept one turns out to be cut off."""
         connection, is_kept = await self.borrow()
+        try:
+            return await self._use(connection, read)
+        except (StoreUnavailable, asyncpg.InternalClientError) as trouble:
+            if not (is_kept and is_cut_off(trouble)):
+                raise
+        while self._kept:  # whatever cut one has cut the others
+            self._kept.pop()[0].terminate()
+        connection, _ = await self.borrow()
+        return await self._use(connection, read)
+
+    async def _use(self, connection: Any, read: Callable[[Any], Awaitable[T]]) -> T:
         is_whole = False
         try:
             with translated():
                 found = await read(connection)
-            is_whole = True
-        except FOUND_CUT as trouble:
-            if not is_kept or isinstance(trouble.__cause__, asyncpg.QueryCanceledError):
-                raise
+            is_whole = not connection.is_in_transaction()
+        except StoreUnavailable:
+            raise
         except Exception:
             is_whole = not connection.is_in_transaction()
             raise
         finally:
             self.give_back(connection, is_whole=is_whole)
-        if is_whole:
-            return found
-        while self._kept:
-            self._kept.pop().terminate()
-        return await self.use(read)
+        return found
 
     async def borrow(self) -> tuple[Any, bool]:
         """A connection, and whether it has been used before."""
         await self._room.acquire()
         while self._kept:
-            if not (connection := self._kept.pop()).is_closed():
+            connection, kept_at = self._kept.pop()
+            if not connection.is_closed() and time.monotonic() - kept_at < KEPT_SECONDS_MAX:
                 return connection, True
+            connection.terminate()
         try:
             with translated():
                 return await self._server.connect(self._settings), False
@@ -115,7 +140,7 @@ class Connections:
     def give_back(self, connection: Any, *, is_whole: bool) -> None:
         """Take a connection back; nobody gets it again unless it is whole."""
         if is_whole and not connection.is_closed():
-            self._kept.append(connection)
+            self._kept.append((connection, time.monotonic()))
         else:
             connection.terminate()
         self._room.release()
@@ -125,7 +150,7 @@ class Connections:
         for _ in range(CONNECTIONS_MAX):
             await self._room.acquire()
         while self._kept:
-            await self._kept.pop().close()
+            await self._kept.pop()[0].close()
         for _ in range(CONNECTIONS_MAX):
             self._room.release()
 

@@ -315,6 +315,21 @@ def test_who_is_remembered_is_not_asked_for_anew_while_the_revision_is_the_same(
     assert len(store.asked) == 3, "once, and once after each change"
 
 
+def test_an_account_that_is_opened_counts_at_once():
+    """Opening one raises no revision: nobody can have been admitted or refused for its sake, but for asking too early."""
+    store = FakeStore()
+    child = store.accounts.pop(8)
+    authenticator = Authenticator(store, ManualClock(NOW))  # type: ignore[arg-type]
+
+    async def attempt() -> Caller:
+        with pytest.raises(Refusal):
+            await authenticator.authenticate((bearer(iss="8"),), {})
+        store.accounts[8] = child
+        return await authenticator.authenticate((bearer(iss="8"),), {})
+
+    assert asyncio.run(attempt()).account == child
+
+
 def test_nobody_is_refused_for_what_is_only_remembered():
     store = FakeStore()
     store.pem = pem_of(private_key(1))
