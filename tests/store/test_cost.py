@@ -123,9 +123,8 @@ async def test_who_only_looks_and_is_remembered_is_confirmed_by_the_revision_alo
 
 async def test_a_search_that_nothing_has_changed_since_asks_for_its_caller_alone(town: Town) -> None:
     searches = [IN_HOLLYWOOD, IN_HOLLYWOOD | {"phone_number_mask": "*99", "count": "5"}]
-    for _ in range(
-        3
-    ):  # the first time opens connections, which makes new states, and the second finds the store changing
+    # The first rounds open connections, which makes new states, as if the store were changing.
+    for _ in range(5):
         answers = [await town.call("GetNewPhoneNumbers", one) for one in searches]
     heard = Overheard(town.store)
     # Accounts that pay alike share what is kept.
