@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -20,7 +21,16 @@ T = TypeVar("T")
 # Tokens are good for almost an hour; they are signed anew well before that.
 _TOKENS_OLD_SECONDS: Final = 1_500
 # A million attaches need some 1.5 GB of log: no checkpoint shall fall into a measurement of a few seconds.
-_POSTGRES: Final = {"checkpoint_timeout": "30min", "max_wal_size": "16GB", "shared_buffers": "512MB"}
+_POSTGRES: Final = {
+    "checkpoint_timeout": "30min",
+    "max_wal_size": "16GB",
+    "min_wal_size": "2GB",
+    "shared_buffers": "512MB",
+}
+# A new cluster makes its log as it goes, 16 MB of zeros at a time, and whoever commits meanwhile waits; one that has been
+# in use for a while has old pieces to write over. 64 are good for half a million attaches.
+_USED_PIECES: Final = 64
+_USE_A_PIECE: Final = "SELECT pg_logical_emit_message(false, '', ''); SELECT pg_switch_wal()"
 
 
 @dataclass
@@ -53,9 +63,14 @@ class Bench:
                     figures[name].append(step())
         return figures
 
-    def postgres(self, **settings: str) -> PostgresServer:
-        """A PostgreSQL server of the section's own, durable as in production."""
-        return PostgresServer(settings={**_POSTGRES, **settings})
+    @contextmanager
+    def postgres(self, **settings: str) -> Iterator[PostgresServer]:
+        """A PostgreSQL server of the section's own, durable and with a log that has been in use, as in production."""
+        with PostgresServer(settings={**_POSTGRES, **settings}) as server:
+            for _ in range(0 if self.quick else _USED_PIECES):
+                server.execute(_USE_A_PIECE)
+            server.execute("CHECKPOINT")
+            yield server
 
     def tokens(self, accounts: int) -> list[str]:
         """Tokens of some accounts, far more than any cache of a server holds."""

@@ -31,7 +31,7 @@ CREATE TABLE rental ({id}, number bigint NOT NULL, account_id bigint NOT NULL,
   purchased_at bigint NOT NULL, renews_on text NOT NULL, fee bigint NOT NULL, tax bigint NOT NULL,
   is_frozen boolean NOT NULL, is_canceled boolean NOT NULL, auto_charge boolean NOT NULL);
 CREATE UNIQUE INDEX uq_rental_number ON rental (number);
-CREATE INDEX ix_rental_account ON rental (account_id, number);
+CREATE INDEX ix_rental_account ON rental (account_id, purchased_at, number);
 CREATE TABLE movement ({id}, account_id bigint NOT NULL, kind text NOT NULL,
   currency text NOT NULL, moved_at bigint NOT NULL, actor text NOT NULL);
 CREATE INDEX ix_movement_account ON movement (account_id, id);

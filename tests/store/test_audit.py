@@ -200,7 +200,7 @@ DAMAGES: Final = {
     "a number is nowhere": _damage(
         f"UPDATE block SET stocked_count = stocked_count - 1 WHERE {SOLD}", "stock adds up"
     ),
-    "an index is gone": _damage("DROP INDEX ix_rental_account_id", "constraint is in force"),
+    "an index is gone": _damage("DROP INDEX ix_rental_account_purchased", "constraint is in force"),
     "a change of roles is no longer seen": _damage(
         "DROP TRIGGER key_role_delete_is_seen", "constraint is in force", only="sqlite"
     ),

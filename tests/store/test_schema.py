@@ -137,7 +137,7 @@ async def test_partial_indexes_keep_their_predicate(store_url: str) -> None:
         }
 
     found = await _look(store_url, predicates)
-    assert found["uq_rental_number"] == found["ix_rental_account_id"] == "detached_at is null"
+    assert found["uq_rental_number"] == found["ix_rental_account_purchased"] == "detached_at is null"
     assert found["ix_block_open"] in ("is_open", "is_open = 1")
     assert found["ix_block_prefix"] == ""
 
@@ -210,7 +210,9 @@ UNDECLARED: Final = {
 }
 
 
-LATER: Final = {"pk_access_revision", "ck_access_revision_single_row"}
+# What later migrations bring, and what they take away.
+LATER: Final = {"pk_access_revision", "ck_access_revision_single_row", "ix_rental_account_purchased"}
+EARLIER: Final = {"ix_rental_account_id"}
 
 
 async def test_references_go_and_come_back_with_all_the_books_in_place(town_url: str) -> None:
@@ -220,7 +222,7 @@ async def test_references_go_and_come_back_with_all_the_books_in_place(town_url:
     await town.close()
     config = alembic_config(town_url)
     await asyncio.to_thread(command.downgrade, config, "0002")
-    assert await _look(town_url, _names_in) == (_names_wanted() | UNDECLARED) - LATER
+    assert await _look(town_url, _names_in) == (_names_wanted() | UNDECLARED | EARLIER) - LATER
     town = Town(open_store(town_url))
     assert await _books(town) == before
     for name, sql in ORPHANS.items():

@@ -33,7 +33,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 # Control characters, and what is left of bytes that were no UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_SHOWABLE = re.compile(r"[0-9A-Za-z ()+.\-]{1,40}", re.ASCII)
+_SHOWABLE = re.compile(r"[0-9A-Za-z ()+,.\-]{1,40}", re.ASCII)
 _Item = str | int | float | bool
 _JSON_LIST: Final = msgspec.json.Decoder(list[_Item])
 

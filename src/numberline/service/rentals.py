@@ -142,10 +142,6 @@ def _filter(order: RentalsOrder, catalog: Catalog, account_ids: list[int], froze
         numbers=numbers,
         template=order.template,
         region_ids=_region_ids(order, catalog),
-        countries=None
-        if order.countries is None
-        else [catalog.country(code).code for code in order.countries],
-        categories=_categories(order),
         is_canceled=order.is_canceled,
         is_frozen=None if len(frozen) > 1 else next(iter(frozen), None),
         auto_charge=order.auto_charge,
@@ -184,16 +180,20 @@ def _frozen_states(order: RentalsOrder) -> set[bool]:
 
 
 def _region_ids(order: RentalsOrder, catalog: Catalog) -> list[int] | None:
-    """The regions that fit the filters on names, SMS and test numbers; None when there is no such filter."""
+    """The regions that fit the filters on places, names, SMS and test numbers; None when there is no such filter."""
     sandbox = None if order.sandbox in (None, "all") else order.sandbox == "true"
-    if sandbox is None and order.sms_supported is None and order.region_names is None:
-        return None
+    countries = None if order.countries is None else {catalog.country(code).code for code in order.countries}
+    categories = _categories(order)
     # Compared here and not in the store: engines differ in what they take for the same letter in another case.
     names = None if order.region_names is None else {name.casefold() for name in order.region_names}
+    if all(asked is None for asked in (countries, categories, names, sandbox, order.sms_supported)):
+        return None
     return [
         region.id
         for region in catalog.regions.values()
-        if (names is None or not names.isdisjoint((region.name_en.casefold(), region.name_ru.casefold())))
+        if (countries is None or region.country in countries)
+        and (categories is None or region.category in categories)
+        and (names is None or not names.isdisjoint((region.name_en.casefold(), region.name_ru.casefold())))
         and sandbox in (None, catalog.rule(region).sandbox)
         and order.sms_supported in (None, catalog.rule(region).sms)
     ]

@@ -13,7 +13,7 @@ from numberline.store.errors import SchemaMismatch, StoreUnavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 

@@ -366,14 +366,17 @@ rental = Table(
         postgresql_where=text("detached_at IS NULL"),
         sqlite_where=text("detached_at IS NULL"),
     ),
+    # What an account rents, in the order in which it is listed unless another one is asked for.
     Index(
-        "ix_rental_account_id",
+        "ix_rental_account_purchased",
         "account_id",
+        "purchased_at",
         "number",
         postgresql_where=text("detached_at IS NULL"),
         sqlite_where=text("detached_at IS NULL"),
     ),
 )
+RENTED_NUMBERS: Final = next(index for index in rental.indexes if index.name == "uq_rental_number")
 
 movement = Table(
     "movement",

@@ -205,6 +205,7 @@ def test_the_refusal_names_the_parameter_and_its_own_code():
         "number",
         "?",
     )
+    assert refused(number="15551110000,15551110001").values["number"] == "15551110000,15551110001"
 
 
 def test_a_reversed_interval_is_refused_on_its_upper_end():
