@@ -136,8 +136,8 @@ class Search:
             million, thousand = divmod(prefix, BLOCK_SIZE)
             if million not in missing:
                 continue  # it lies between two of the piece, and nothing in it matches
-            wanted = self._in(million).endings[thousand]
-            missing[million] += wanted.bit_count() - count_matching(data, free_count, wanted)
+            if wanted := self._in(million).endings[thousand]:
+                missing[million] += wanted.bit_count() - count_matching(data, free_count, wanted)
             left[million] -= 1
         for one in piece:
             one.count = self._in(one.million).count - missing[one.million]

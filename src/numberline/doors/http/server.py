@@ -173,7 +173,11 @@ class _Workers(Multiprocess):
     on_ready: Callable[[], None] | None = None
 
     def keep_subprocess_alive(self) -> None:
+        before = [*self.processes]
         super().keep_subprocess_alive()
+        for ended in before:
+            if ended not in self.processes:
+                log.error("worker %s ended (exit code %s) and is begun again", ended.pid, ended.exitcode)
         if self.on_ready and all(process.is_ready(timeout=1) for process in self.processes):
             self.on_ready()
             self.on_ready = None
