@@ -235,7 +235,7 @@ async def _sell(call: Call, order: AttachOrder) -> list[int] | int:
         return json.dumps([one.number for one in sold]).encode()
 
     try:
-        sold: list[int] = json.loads(await attach_numbers(call, order, render))
+        sold: list[int] = json.loads(await call.services.desk.submit(attach_numbers(call, order, render)))
     except Refusal as refusal:
         return refusal.kind.code
     return sold

@@ -7,7 +7,6 @@ key learns anything about them. Whatever could tell a stranger which keys or acc
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import re
@@ -72,12 +71,24 @@ class Authenticator:
         """
         if not authorization:
             return await self._by_api_key(raw)
-        if len(authorization) > 1:
+        token = _read_bearer(authorization)
+        claim = _claim_of(token)
+        if may_recall and (caller := self._recall(token, claim)) is not None:
+            return caller
+        found = await self._callers.find(claim)
+        if found is None:
             raise Refusal(AUTHORIZATION_FAILED)
-        scheme, _, text = authorization[0].partition(" ")
-        if scheme.lower() != "bearer":
-            raise Refusal(AUTHORIZATION_FAILED)
-        return await self._by_token(read_token(text), may_recall)
+        return self._judge(token, claim, found)
+
+    def recall(self, authorization: tuple[str, ...]) -> Caller | None:
+        """The caller of a token without asking the store, as with `may_recall`; None if that takes a question or a refusal."""
+        if not authorization:
+            return None
+        try:
+            token = _read_bearer(authorization)
+            return self._recall(token, _claim_of(token))
+        except Refusal:
+            return None
 
     @property
     def is_store_changing(self) -> bool:
@@ -88,19 +99,14 @@ class Authenticator:
         """The revision of access from now on: whoever is remembered at another has to be asked for."""
         return self._callers.ask_revision()
 
-    async def _by_token(self, token: Token, may_recall: bool) -> Caller:
-        acting_id = _read_issuer(token.issuer)
-        # 0 is what the vendor's Python SDK sends when it was configured without an account: the key's own.
-        if acting_id is None or not _KEY_ID.fullmatch(token.key_id):
-            raise Refusal(AUTHORIZATION_FAILED)
-        claim = token.key_id, acting_id
-        if may_recall and (known := self._callers.recall(claim)) is not None:
-            with contextlib.suppress(Refusal):
-                return self._judge(token, claim, known, is_remembered=True)
-        found = await self._callers.find(claim)
-        if found is None:
-            raise Refusal(AUTHORIZATION_FAILED)
-        return self._judge(token, claim, found)
+    def _recall(self, token: Token, claim: Claim) -> Caller | None:
+        known = self._callers.recall(claim)
+        if known is None:
+            return None
+        try:
+            return self._judge(token, claim, known, is_remembered=True)
+        except Refusal:
+            return None
 
     def _judge(
         self, token: Token, claim: Claim, found: FoundCaller, *, is_remembered: bool = False
@@ -162,6 +168,23 @@ def _credential(raw: RawParameters, name: str) -> str | None:
         return read_text(values[-1].strip())
     except ValueError:
         raise Refusal(AUTHORIZATION_FAILED) from None
+
+
+def _read_bearer(authorization: tuple[str, ...]) -> Token:
+    if len(authorization) > 1:
+        raise Refusal(AUTHORIZATION_FAILED)
+    scheme, _, text = authorization[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise Refusal(AUTHORIZATION_FAILED)
+    return read_token(text)
+
+
+def _claim_of(token: Token) -> Claim:
+    acting_id = _read_issuer(token.issuer)
+    # 0 is what the vendor's Python SDK sends when it was configured without an account: the key's own.
+    if acting_id is None or not _KEY_ID.fullmatch(token.key_id):
+        raise Refusal(AUTHORIZATION_FAILED)
+    return token.key_id, acting_id
 
 
 def _read_account_id(text: str) -> int | None:

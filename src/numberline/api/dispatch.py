@@ -11,8 +11,9 @@ import logging
 import re
 import secrets
 from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -37,7 +38,7 @@ from numberline.domain.errors import (
     Refusal,
 )
 from numberline.service.context import Call, IdempotencyKey, Services
-from numberline.service.desk import CallerOutdated
+from numberline.service.desk import CallerOutdated, PortableOrder
 from numberline.store.errors import CommitUnknown, LockNotFree, StoreBusy, StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,21 @@ _STORE_TROUBLES: Final[dict[type[StoreError], ErrorKind]] = {
     LockNotFree: TRY_LATER,
     StoreUnavailable: STORE_UNAVAILABLE,
 }
+# The bytes of a request that tell what it asks for, whoever asks.
+_Question = tuple[str | None, bytes, str, bytes]
+_ASKED_MAX: Final = 1_024
+_ASKED_BYTES_MAX: Final = 1_024
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]+", re.ASCII)
+
+
+class Reply(Protocol):
+    """Whoever waits for an answer."""
+
+    def take(self, answer: RawAnswer) -> None:
+        """Here it is."""
+
+    def start_over(self) -> None:
+        """The request had no effect: `answer` it, without recalling its caller."""
 
 
 class Endpoint:
@@ -68,14 +83,29 @@ class Endpoint:
         """The body of the answer; written inside the use case where it must be kept with its effect."""
         if self.method.effect is Effect.READS:
             return self._render_shared(await self.method.run(call, order))
+        if self.method.effect is Effect.SPENDS:
+            return await call.services.desk.submit(self.order_at_desk(call, order))
         body: bytes = await self.method.run(call, order, self._render)
         return body
+
+    def order_at_desk(self, call: Call, order: Any) -> PortableOrder:
+        """What a request that spends hands in at the desk."""
+        found: PortableOrder = self.method.run(call, order, self._render)
+        return found
 
     def _render_shared(self, view: object) -> bytes:
         """Requests that shared a read have been given one view, and share its answer."""
         if view is not self._last_view:
             self._last_body, self._last_view = self._render(view), view
         return self._last_body
+
+
+class _Asked(msgspec.Struct):
+    """What a request asks for: the method, its parameters, and the order they make, once they have been read."""
+
+    endpoint: Endpoint
+    raw: RawParameters
+    order: Any = None
 
 
 class Dispatcher:
@@ -86,86 +116,119 @@ class Dispatcher:
         self._authenticator: Final = Authenticator(services.store, services.clock)
         self._registry: Final = registry
         self._endpoints: Final = {method.wire: Endpoint(method) for method in registry}
+        # What good requests asked for, by their bytes: what follows from these alone is worked out once.
+        self._asked: Final[dict[_Question, _Asked]] = {}
         self.undeclared: Final[deque[tuple[str, ErrorKind]]] = deque(maxlen=100)
 
-    async def answer(self, request: RawRequest) -> RawAnswer:
-        """Answer one request; never raises for what a request may hold or a use case may do."""
+    async def answer(self, request: RawRequest, *, may_recall: bool = True) -> RawAnswer:
+        """Answer one request; never raises for what a request may hold or a use case may do.
+
+        Without `may_recall` its caller is asked for, whoever is remembered.
+        """
         endpoint = None
         try:
-            endpoint, raw = self._resolve(request)
-            serve = self._look if endpoint.method.effect is Effect.READS else self._serve
-            body = await serve(endpoint, request, raw)
-        except Refusal as refusal:
-            return self._refuse(endpoint, refusal)
+            asked = self._resolve(request)
+            endpoint = asked.endpoint
+            if endpoint.method.effect is Effect.READS:
+                body = await self._look(asked, request)
+            else:
+                body = await self._serve(asked, request, may_recall=may_recall)
         except Exception as trouble:  # noqa: BLE001 - the last wall: whatever it is, the caller gets an envelope
-            return self._refuse(endpoint, _explain(endpoint, trouble))
+            return self._refuse(endpoint, trouble)
         return RawAnswer(status=200, body=body, method=endpoint.wire)
 
-    async def _serve(self, endpoint: Endpoint, request: RawRequest, raw: RawParameters) -> bytes:
-        """Carry a request out. Whatever speaks against a caller who is only remembered is asked of the store anew."""
-        authenticate = partial(self._authenticator.authenticate, request.authorization, raw)
-        caller = await authenticate(may_recall=endpoint.method.effect is Effect.SPENDS)
+    def begin(self, request: RawRequest, reply: Reply) -> bool:
+        """Hand a request that spends in at the desk at once, if it asks for what was asked before and its caller is remembered.
+
+        The reply is told how it ends. False: nothing has happened, and the request wants to be answered.
+        """
+        asked = self._asked.get(_question(request))
+        if asked is None or asked.endpoint.method.effect is not Effect.SPENDS:
+            return False
+        caller = self._authenticator.recall(request.authorization)
+        if caller is None:
+            return False
         try:
-            call, order = self._admit(endpoint, caller, request, raw)
+            call, order = self._admit(asked, caller, request)
+        except Refusal:
+            return False
+        at_desk = asked.endpoint.order_at_desk(call, order)
+        return self._services.desk.hand_in(at_desk, _HandedIn(self._refuse, asked.endpoint, reply))
+
+    async def _serve(self, asked: _Asked, request: RawRequest, *, may_recall: bool) -> bytes:
+        """Carry a request out. Whatever speaks against a caller who is only remembered is asked of the store anew."""
+        endpoint = asked.endpoint
+        authenticate = partial(self._authenticator.authenticate, request.authorization, asked.raw)
+        caller = await authenticate(may_recall=may_recall and endpoint.method.effect is Effect.SPENDS)
+        try:
+            call, order = self._admit(asked, caller, request)
         except Refusal:
             if caller.remembered_at is None:
                 raise
-            call, order = self._admit(endpoint, await authenticate(), request, raw)
+            call, order = self._admit(asked, await authenticate(), request)
         try:
             return await endpoint.run(call, order)
         except CallerOutdated:
-            call, order = self._admit(endpoint, await authenticate(), request, raw)
+            call, order = self._admit(asked, await authenticate(), request)
             return await endpoint.run(call, order)
 
-    async def _look(self, endpoint: Endpoint, request: RawRequest, raw: RawParameters) -> bytes:
+    async def _look(self, asked: _Asked, request: RawRequest) -> bytes:
         """Carry out a request that only reads.
 
         While others write, nothing that was read before could be told again, and the read of one who is remembered begins
         at once; it counts if the store confirms the caller meanwhile.
         """
-        authenticate = partial(self._authenticator.authenticate, request.authorization, raw)
+        authenticate = partial(self._authenticator.authenticate, request.authorization, asked.raw)
         caller = await authenticate(may_recall=self._authenticator.is_store_changing)
         if caller.remembered_at is not None:
-            asked = self._authenticator.ask_revision()
+            confirmed = self._authenticator.ask_revision()
             try:
-                told = await self._try(endpoint, caller, request, raw)
+                told = await self._try(asked, caller, request)
             except BaseException:
-                asked.cancel()
+                confirmed.cancel()
                 raise
-            revision, _ = await asked
+            revision, _ = await confirmed
             if revision != caller.remembered_at:
                 caller = await authenticate()
             elif isinstance(told, Exception):
                 raise told
             else:
                 return told
-        return await endpoint.run(*self._admit(endpoint, caller, request, raw))
+        return await asked.endpoint.run(*self._admit(asked, caller, request))
 
-    async def _try(
-        self, endpoint: Endpoint, caller: Caller, request: RawRequest, raw: RawParameters
-    ) -> bytes | Exception:
+    async def _try(self, asked: _Asked, caller: Caller, request: RawRequest) -> bytes | Exception:
         try:
-            return await endpoint.run(*self._admit(endpoint, caller, request, raw))
+            return await asked.endpoint.run(*self._admit(asked, caller, request))
         except Exception as trouble:  # noqa: BLE001 - whose it is, is not known yet
             return trouble
 
-    def _admit(
-        self, endpoint: Endpoint, caller: Caller, request: RawRequest, raw: RawParameters
-    ) -> tuple[Call, Any]:
-        if not endpoint.method.roles.admits(caller.roles):
+    def _admit(self, asked: _Asked, caller: Caller, request: RawRequest) -> tuple[Call, Any]:
+        method = asked.endpoint.method
+        if not method.roles.admits(caller.roles):
             raise Refusal(FORBIDDEN_COMMAND)
-        order = endpoint.parse(raw)
-        return Call(caller, self._services, _read_idempotency(endpoint.method, request, order)), order
+        if asked.order is None:
+            asked.order = asked.endpoint.parse(asked.raw)
+            self._remember(request, asked)
+        return Call(caller, self._services, _read_idempotency(method, request, asked.order)), asked.order
 
-    def _resolve(self, request: RawRequest) -> tuple[Endpoint, RawParameters]:
+    def _remember(self, request: RawRequest, asked: _Asked) -> None:
+        # Parameters may hold an API key, and then are not kept.
+        if request.authorization and len(request.query) + len(request.body) <= _ASKED_BYTES_MAX:
+            self._asked[_question(request)] = asked
+            if len(self._asked) > _ASKED_MAX:
+                del self._asked[next(iter(self._asked))]
+
+    def _resolve(self, request: RawRequest) -> _Asked:
+        if request.authorization and (known := self._asked.get(_question(request))) is not None:
+            return known
         # The path wins over `cmd`, and is judged before a body that may be unreadable.
         if request.command is not None:
-            return self._find(request.command), read_parameters(request)
+            return _Asked(self._find(request.command), read_parameters(request))
         raw = read_parameters(request)
         command = raw.get("cmd", [""])[-1].strip()
         if not command:
             raise Refusal(MISSING_CMD)
-        return self._find(command), raw
+        return _Asked(self._find(command), raw)
 
     def _find(self, name: str) -> Endpoint:
         method = self._registry.find(name)
@@ -173,7 +236,8 @@ class Dispatcher:
             raise Refusal(UNKNOWN_COMMAND)
         return self._endpoints[method.wire]
 
-    def _refuse(self, endpoint: Endpoint | None, refusal: Refusal) -> RawAnswer:
+    def _refuse(self, endpoint: Endpoint | None, trouble: Exception) -> RawAnswer:
+        refusal = trouble if isinstance(trouble, Refusal) else _explain(endpoint, trouble)
         wire, parameter = None, refusal.parameter
         if endpoint is not None:
             wire = endpoint.wire
@@ -184,6 +248,45 @@ class Dispatcher:
         return RawAnswer(
             status=200, body=render_error(refusal, parameter), method=wire, code=refusal.kind.code
         )
+
+
+class _HandedIn:
+    """Takes the desk's answer to a request for whoever waits for it."""
+
+    __slots__ = ("_endpoint", "_is_answered", "_refuse", "_reply")
+
+    def __init__(
+        self, refuse: Callable[[Endpoint, Exception], RawAnswer], endpoint: Endpoint, reply: Reply
+    ) -> None:
+        self._refuse = refuse
+        self._endpoint = endpoint
+        self._reply = reply
+        self._is_answered = False
+
+    def is_gone(self) -> bool:
+        """Whether there is an answer already."""
+        return self._is_answered
+
+    def accept(self, body: bytes) -> None:
+        """Reply with a body."""
+        if not self._is_answered:
+            self._is_answered = True
+            self._reply.take(RawAnswer(status=200, body=body, method=self._endpoint.wire))
+
+    def refuse(self, reason: BaseException) -> None:
+        """Reply with the envelope of a refusal, or begin again with a caller who is asked for."""
+        if self._is_answered:
+            return
+        self._is_answered = True
+        if isinstance(reason, CallerOutdated):
+            self._reply.start_over()
+        else:
+            trouble = reason if isinstance(reason, Exception) else StoreUnavailable("the server is stopping")
+            self._reply.take(self._refuse(self._endpoint, trouble))
+
+
+def _question(request: RawRequest) -> _Question:
+    return request.command, request.query, request.content_type, request.body
 
 
 def _explain(endpoint: Endpoint | None, trouble: Exception) -> Refusal:

@@ -6,7 +6,7 @@ Parsing, validation, role check, answer, OpenAPI, reference page: each walks the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum, auto
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ import msgspec
 from numberline.domain.access import RoleRule
 from numberline.domain.errors import ErrorKind
 
-Run = Callable[..., Awaitable[Any]]
+Run = Callable[..., Any]
 
 
 class Kind(StrEnum):
@@ -152,8 +152,9 @@ class Example(msgspec.Struct, frozen=True):
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """One method of the API.
 
-    `run(call, order)` answers the view of a method that READS; `run(call, order, render)` of one that CHANGES or
-    SPENDS returns the body that `render(view)` wrote, so that it can be kept beside the effect. `exclusive` lists
+    `await run(call, order)` answers the view of a method that READS, `await run(call, order, render)` of one that CHANGES
+    the body that `render(view)` wrote, so that it can be kept beside the effect. `run(call, order, render)` of one that
+    SPENDS returns at once what is to be handed in at the desk, whose answer is such a body. `exclusive` lists
     groups of wire names of which one at most may be given, `together` groups given whole or not at all. `refusals` pairs each refusal of the use case with
     the parameter it speaks about, or None.
     """

@@ -29,8 +29,8 @@ class AttachedNumber(msgspec.Struct, frozen=True):
 Render = Callable[[Sequence[AttachedNumber]], bytes]
 
 
-async def attach_numbers(call: Call, order: AttachOrder, render: Render) -> bytes:
-    """Buy numbers for the calling account, all or none; see `domain.attach` for the rules and refusals.
+def attach_numbers(call: Call, order: AttachOrder, render: Render) -> AttachAtDesk:
+    """What buys numbers for the calling account at the desk, all or none; see `domain.attach` for the rules and refusals.
 
     `render` writes the answer's body, which is stored beside its effect when the caller gave an idempotency key.
     """
@@ -48,7 +48,7 @@ async def attach_numbers(call: Call, order: AttachOrder, render: Render) -> byte
         promise=call.idempotency,
         access_revision=call.caller.remembered_at,
     )
-    return await services.desk.submit(AttachAtDesk(ticket, render))
+    return AttachAtDesk(ticket, render)
 
 
 class AttachTicket(msgspec.Struct, frozen=True, kw_only=True, tag="attach", array_like=True):

@@ -70,11 +70,47 @@ class PortableOrder(Order, Protocol):
         """The order as it came, without what has been worked out since."""
 
 
+class Taker(Protocol):
+    """Whoever waits for the answer to an order. Only the first answer counts."""
+
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def accept(self, body: bytes) -> None:
+        """Answer with a body, once the effects of the order are durable."""
+
+    def refuse(self, reason: BaseException) -> None:
+        """Answer with a Refusal, or with whatever went wrong."""
+
+
+class Awaited(msgspec.Struct):
+    """A taker that is waited for."""
+
+    answer: asyncio.Future[bytes]
+
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more."""
+        return self.answer.done()
+
+    def accept(self, body: bytes) -> None:
+        """Answer with a body."""
+        if not self.answer.done():
+            self.answer.set_result(body)
+
+    def refuse(self, reason: BaseException) -> None:
+        """Answer with an exception."""
+        if not self.answer.done():
+            self.answer.set_exception(reason)
+
+
 class Counter(Protocol):
     """Where orders are handed in: the desk itself, or the way to one in another process."""
 
     async def submit(self, order: PortableOrder) -> bytes:
         """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal."""
+
+    def hand_in(self, order: PortableOrder, taker: Taker) -> bool:
+        """Queue an order whose answer the taker will be given; False if that cannot be done without waiting."""
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless orders can be handed in."""
@@ -83,20 +119,11 @@ class Counter(Protocol):
         """Let go, once all that was handed in has been answered."""
 
 
-class Waiting(Protocol):
-    """An order in the queue of a desk, and whoever waits for its answer. Only the first answer counts."""
+class Waiting(Taker, Protocol):
+    """An order in the queue of a desk, and whoever waits for its answer."""
 
     order: Order
     since: float
-
-    def is_gone(self) -> bool:
-        """Whether nobody waits any more."""
-
-    def accept(self, body: bytes) -> None:
-        """Answer with a body."""
-
-    def refuse(self, reason: BaseException) -> None:
-        """Answer with a Refusal, or with whatever went wrong."""
 
 
 class _WaitingHere(msgspec.Struct):
@@ -104,18 +131,16 @@ class _WaitingHere(msgspec.Struct):
 
     order: Order
     since: float
-    answer: asyncio.Future[bytes]
+    taker: Taker
 
     def is_gone(self) -> bool:
-        return self.answer.done()
+        return self.taker.is_gone()
 
     def accept(self, body: bytes) -> None:
-        if not self.answer.done():
-            self.answer.set_result(body)
+        self.taker.accept(body)
 
     def refuse(self, reason: BaseException) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(reason)
+        self.taker.refuse(reason)
 
 
 class CallerOutdated(Exception):
@@ -169,8 +194,13 @@ class Desk:
     async def submit(self, order: Order) -> bytes:
         """Queue an order; returns the body of its answer once its effects are durable, or raises Refusal."""
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.enter(_WaitingHere(order, time.perf_counter(), answer))
+        self.hand_in(order, Awaited(answer))
         return await answer
+
+    def hand_in(self, order: Order, taker: Taker) -> bool:
+        """Queue an order whose answer the taker will be given."""
+        self.enter(_WaitingHere(order, time.perf_counter(), taker))
+        return True
 
     def enter(self, waiting: Waiting) -> None:
         """Queue an order; whoever waits for it is told."""

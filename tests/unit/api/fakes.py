@@ -16,6 +16,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from numberline.domain.access import AccessKey, Account, Role
 from numberline.domain.clock import ManualClock
+from numberline.service.desk import Taker
 from numberline.store.access import FoundCaller
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -113,15 +114,30 @@ class FakeStore:
             raise self.trouble
 
 
+class FakeOrder(msgspec.Struct):
+    """An order whose answer is known."""
+
+    body: bytes
+
+
 class FakeDesk:
-    """A desk that is there or away."""
+    """A desk that is there or away. It keeps the takers of what is handed in, and answers what is submitted at once."""
 
     def __init__(self) -> None:
         self.trouble: Exception | None = None
+        self.takers: list[tuple[FakeOrder, Taker]] = []
 
     async def check(self) -> None:
         if self.trouble is not None:
             raise self.trouble
+
+    async def submit(self, order: FakeOrder) -> bytes:
+        return order.body
+
+    def hand_in(self, order: FakeOrder, taker: Taker) -> bool:
+        if self.trouble is None:
+            self.takers.append((order, taker))
+        return self.trouble is None
 
 
 class FakeServices:

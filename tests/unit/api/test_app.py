@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from numberline.api.codec import RawAnswer, RawRequest
+from numberline.api.dispatch import Reply
 from numberline.api.methods import REGISTRY
 from numberline.domain import limits
 from numberline.doors.http.app import create_app
@@ -25,7 +26,11 @@ class Echo:
     def __init__(self) -> None:
         self.requests: list[RawRequest] = []
 
-    async def answer(self, request: RawRequest) -> RawAnswer:
+    def begin(self, _request: RawRequest, _reply: Reply) -> bool:
+        return False
+
+    async def answer(self, request: RawRequest, *, may_recall: bool = True) -> RawAnswer:
+        del may_recall
         self.requests.append(request)
         return RawAnswer(status=200, body=b'{"result":1}', method="AttachPhoneNumber")
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from numberline.api import dispatch
 from numberline.api.codec import RawAnswer, RawRequest
 from numberline.api.dispatch import Dispatcher
 from numberline.api.methods import numbers
@@ -21,9 +22,10 @@ from numberline.domain.errors import Refusal
 from numberline.domain.paging import Page
 from numberline.service.attach import AttachedNumber, AttachOrder
 from numberline.service.context import Call
+from numberline.service.desk import CallerOutdated, Taker
 from numberline.service.rentals import OwnershipOrder, RentalsOrder
 from numberline.store.errors import CommitUnknown, StoreBusy, StoreUnavailable
-from tests.unit.api.fakes import FakeServices, make_token
+from tests.unit.api.fakes import FakeOrder, FakeServices, make_token
 
 QUERY = b"country_code=US&phone_category_name=local&phone_region_id=101"
 EXACT = QUERY + b"&phone_number=%5B%22%2B15552850126%22%5D"
@@ -53,11 +55,11 @@ class Town:
         if self.raises is not None:
             raise self.raises
 
-    async def attach(
+    def attach(
         self, call: Call, order: AttachOrder, render: Callable[[Sequence[AttachedNumber]], bytes]
-    ) -> bytes:
+    ) -> FakeOrder:
         self.note(call, order)
-        return render([AttachedNumber(number) for number in order.numbers or (15552850126,)])
+        return FakeOrder(render([AttachedNumber(number) for number in order.numbers or (15552850126,)]))
 
     async def list(self, call: Call, order: RentalsOrder) -> Page[Any]:
         self.note(call, order)
@@ -260,3 +262,156 @@ def test_optional_members_are_written_only_when_there(town: Town):
             "unverified_hold_until": "2026-02-14",
         }
     ]
+
+
+# What is handed in at once.
+
+
+class Reply:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[RawAnswer | None] = []
+
+    def take(self, answer: RawAnswer) -> None:
+        self.told.append(answer)
+
+    def start_over(self) -> None:
+        self.told.append(None)
+
+
+class Street:
+    """A town that has served one request, so that the next one like it can be handed in at once."""
+
+    def __init__(self, town: Town, query: bytes = EXACT, **more: Any) -> None:
+        self.town = town
+        self.request = RawRequest(
+            command="AttachPhoneNumber", query=query, authorization=("Bearer " + make_token(),), **more
+        )
+        self.answer = asyncio.run(town.dispatcher.answer(self.request))
+        self.reply = Reply()
+
+    def begin(self, **changed: Any) -> bool:
+        return self.town.dispatcher.begin(msgspec.structs.replace(self.request, **changed), self.reply)
+
+    @property
+    def taker(self) -> Taker:
+        [(_, taker)] = self.town.services.desk.takers
+        return taker
+
+
+def test_what_was_asked_before_by_one_who_is_remembered_is_handed_in_at_once(town: Town):
+    street = Street(town)
+    assert street.begin()
+    [(order, taker)] = town.services.desk.takers
+    assert (street.reply.told, taker.is_gone()) == ([], False)
+    taker.accept(order.body)
+    assert street.reply.told == [street.answer]
+    assert taker.is_gone()
+    assert [call.caller.remembered_at for call in town.calls] == [None, 0], "it rests on a revision"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"query": EXACT + b"&x=1"},
+        {"command": "attachphonenumber"},
+        {"body": b"{}"},
+        {"content_type": "text/plain"},
+        {"authorization": ()},
+        {"authorization": ("Bearer x",)},
+        {"authorization": ("Bearer " + make_token(iss=8),)},
+        {"authorization": ("Bearer " + make_token(exp=1, iat=0),)},
+        {"authorization": ("Bearer " + make_token()[:-4] + "AAAA",)},
+        {"authorization": ("Bearer " + make_token(), "Bearer " + make_token())},
+        {"idempotency_key": ("a", "b")},
+    ],
+)
+def test_whatever_else_wants_to_be_answered(town: Town, changed: dict[str, Any]):
+    street = Street(town)
+    calls = len(town.calls)
+    assert not street.begin(**changed)
+    assert (street.reply.told, town.services.desk.takers, len(town.calls)) == ([], [], calls)
+
+
+def test_reads_and_what_was_refused_are_not_handed_in(town: Town):
+    street = Street(town, b"phone_count=x")
+    assert street.answer.code is not None
+    assert not street.begin()
+    looking = RawRequest(command="GetPhoneNumbers", authorization=street.request.authorization)
+    asyncio.run(town.dispatcher.answer(looking))
+    assert not town.dispatcher.begin(looking, street.reply)
+
+
+def test_a_role_that_was_taken_away_is_not_handed_in(town: Town):
+    street = Street(town)
+    town.services.store.roles = frozenset()
+    town.services.store.revision += 1
+    assert street.begin(), "the desk will say that the revision is another one"
+    asyncio.run(town.dispatcher.answer(street.request, may_recall=False))
+    assert not street.begin(), "the caller is known better now"
+
+
+def test_parameters_that_may_hold_an_api_key_are_not_kept(town: Town):
+    street = Street(town)
+    asyncio.run(
+        town.dispatcher.answer(msgspec.structs.replace(street.request, query=b"account_id=7&api_key=k"))
+    )
+    asyncio.run(
+        town.dispatcher.answer(RawRequest(command="GetPhoneNumbers", query=b"account_id=7&api_key=k"))
+    )
+    assert not any(b"api_key" in query for _, query, _, _ in town.dispatcher._asked)
+
+
+def test_as_many_questions_are_kept_as_there_is_room_for(town: Town, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dispatch, "_ASKED_MAX", 2)
+    street = Street(town)
+    for place in range(3):
+        asyncio.run(
+            town.dispatcher.answer(msgspec.structs.replace(street.request, query=EXACT + b"&x=%d" % place))
+        )
+    assert len(town.dispatcher._asked) == 2
+    assert not street.begin()
+    long = EXACT + b"&x=" + b"y" * dispatch._ASKED_BYTES_MAX
+    asyncio.run(town.dispatcher.answer(msgspec.structs.replace(street.request, query=long)))
+    assert len(town.dispatcher._asked) == 2
+
+
+def test_without_a_way_to_the_desk_nothing_is_handed_in(town: Town):
+    street = Street(town)
+    town.services.desk.trouble = StoreUnavailable("away")
+    assert not street.begin()
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (Refusal(errors.NO_STOCK), errors.NO_STOCK.code),
+        (StoreBusy("busy"), errors.TRY_LATER.code),
+        (CommitUnknown("cut"), errors.COMMIT_UNKNOWN.code),
+        (StoreUnavailable("away"), errors.STORE_UNAVAILABLE.code),
+        (RuntimeError("a defect"), errors.INTERNAL_ERROR.code),
+        (asyncio.CancelledError(), errors.STORE_UNAVAILABLE.code),
+    ],
+)
+def test_what_the_desk_refuses_is_told_in_the_envelope(town: Town, reason: BaseException, code: int):
+    street = Street(town)
+    street.begin()
+    street.taker.refuse(reason)
+    street.taker.accept(b"too late")
+    street.taker.refuse(Refusal(errors.NO_STOCK))
+    [told] = street.reply.told
+    assert told is not None
+    assert (told.status, told.method, told.code) == (200, "AttachPhoneNumber", code)
+    assert json.loads(told.body)["error"]["code"] == code
+
+
+def test_whoever_may_be_somebody_else_by_now_starts_over(town: Town):
+    street = Street(town)
+    street.begin()
+    street.taker.refuse(CallerOutdated())
+    assert street.reply.told == [None]
+    town.calls.clear()
+    again = asyncio.run(town.dispatcher.answer(street.request, may_recall=False))
+    assert again == street.answer
+    assert [call.caller.remembered_at for call in town.calls] == [None]

@@ -12,7 +12,7 @@ from typing import Final, cast
 import msgspec
 
 from numberline.doors.desk.messages import GREETING, Frames, put_together, read_answers, write_orders
-from numberline.service.desk import PortableOrder, Served
+from numberline.service.desk import Awaited, PortableOrder, Served, Taker
 from numberline.store.errors import CommitUnknown, StoreUnavailable
 
 # A desk that died is begun again meanwhile.
@@ -37,7 +37,17 @@ class DistantDesk:
         way = self._way
         if way is None or way.is_closed:
             way = await self._open()
-        return await way.send(order.ticket)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        way.send(order.ticket, Awaited(answer))
+        return await answer
+
+    def hand_in(self, order: PortableOrder, taker: Taker) -> bool:
+        """Queue an order whose answer the taker will be given, or what `submit` raises; False while no desk answers."""
+        way = self._way
+        if way is None or way.is_closed:
+            return False
+        way.send(order.ticket, taker)
+        return True
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the desk answers."""
@@ -80,7 +90,8 @@ class _Way(asyncio.Protocol):
         self._frames = Frames()
         self._numbers = count()
         self._unsent: list[tuple[int, msgspec.Struct]] = []
-        self._unanswered: dict[int, asyncio.Future[bytes]] = {}
+        self._unanswered: dict[int, Taker] = {}
+        self._all_answered: asyncio.Future[None] | None = None
         self._greetings: deque[asyncio.Future[None]] = deque()
         self._transport: asyncio.WriteTransport | None = None
 
@@ -95,18 +106,19 @@ class _Way(asyncio.Protocol):
         except TimeoutError as error:
             raise StoreUnavailable("the desk does not answer") from error
 
-    def send(self, ticket: msgspec.Struct) -> asyncio.Future[bytes]:
+    def send(self, ticket: msgspec.Struct, taker: Taker) -> None:
         if self.is_closed:
             raise StoreUnavailable("the desk went away")
         if not self._unsent:
             self._loop.call_soon(self._send_all)
         number = next(self._numbers)
         self._unsent.append((number, ticket))
-        answer = self._unanswered[number] = self._loop.create_future()
-        return answer
+        self._unanswered[number] = taker
 
     async def close(self) -> None:
-        await asyncio.gather(*self._unanswered.values(), return_exceptions=True)
+        if not all(taker.is_gone() for taker in self._unanswered.values()):
+            self._all_answered = self._loop.create_future()
+            await self._all_answered
         self.leave()
 
     def leave(self) -> None:
@@ -120,7 +132,7 @@ class _Way(asyncio.Protocol):
             self._write(orders)
         except Exception as error:  # noqa: BLE001 - it is theirs whose orders cannot be sent
             for number, _ in orders:
-                self._unanswered.pop(number).set_exception(error)
+                self._unanswered.pop(number).refuse(error)
 
     def _write(self, orders: list[tuple[int, msgspec.Struct]]) -> None:
         if self._transport is not None and not self.is_closed:
@@ -135,15 +147,15 @@ class _Way(asyncio.Protocol):
             if answers == GREETING:
                 _settle(self._greetings.popleft())
             for number, told in answers.answers:
-                answer = self._unanswered.pop(number)
-                if answer.done():
-                    continue
+                taker = self._unanswered.pop(number)
                 if isinstance(told, bytes):
-                    answer.set_result(told)
+                    taker.accept(told)
                 else:
-                    answer.set_exception(put_together(told))
+                    taker.refuse(put_together(told))
             for served in answers.served:
                 self._observe(served)
+        if self._all_answered is not None and not self._unanswered:
+            _settle(self._all_answered)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_closed = True
@@ -152,14 +164,15 @@ class _Way(asyncio.Protocol):
                 greeting.set_exception(StoreUnavailable("the desk went away"))
         unanswered, self._unanswered = self._unanswered, {}
         unsent = {number for number, _ in self._unsent}
-        for number, answer in unanswered.items():
-            if not answer.done():
-                answer.set_exception(_lost(number in unsent))
+        for number, taker in unanswered.items():
+            taker.refuse(_lost(number in unsent))
+        if self._all_answered is not None:
+            _settle(self._all_answered)
 
 
-def _settle(greeting: asyncio.Future[None]) -> None:
-    if not greeting.done():
-        greeting.set_result(None)
+def _settle(waited_for: asyncio.Future[None]) -> None:
+    if not waited_for.done():
+        waited_for.set_result(None)
 
 
 def _lost(is_unsent: bool) -> Exception:

@@ -8,13 +8,14 @@ such a request costs. The long way is ASGI: for tests, and for whatever stands b
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from numberline.api.codec import RawAnswer, RawRequest
+from numberline.api.dispatch import Reply
 from numberline.api.render import render_error
 from numberline.domain import limits
 from numberline.domain.errors import INVALID_ARGUMENTS, UNKNOWN_COMMAND, Refusal
@@ -38,8 +39,11 @@ _DEFECT_HEADERS: Final = (
 class Answerer(Protocol):
     """What stands behind the door: the dispatcher."""
 
-    async def answer(self, request: RawRequest) -> RawAnswer:
+    async def answer(self, request: RawRequest, *, may_recall: bool = True) -> RawAnswer:
         """Answer one request; raises nothing but a cancellation."""
+
+    def begin(self, request: RawRequest, reply: Reply) -> bool:
+        """Have a request answered without waiting for anything here; False if it wants to be answered."""
 
 
 class _Gone(Exception):
@@ -65,30 +69,24 @@ class ApiDoor:
             body = await _read_body(receive)
         except _Gone:
             return
-        answer = await self.answer(
-            scope["method"], scope["path"], scope["query_string"], scope["headers"], body
-        )
+        began_at = time.perf_counter()
+        asked = read_request(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
+        answer = await self.answer(asked)
+        seconds = time.perf_counter() - began_at
+        telemetry.count_request(answer.method or telemetry.UNKNOWN_METHOD, answer.code, seconds)
         headers = _headers_of(answer, b"%d" % len(answer.body))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def answer(
-        self,
-        method: str,
-        path: str,
-        query: bytes,
-        headers: Iterable[tuple[bytes, bytes]],
-        body: bytes | None,
-    ) -> RawAnswer:
-        """Answer and count one request; ``body`` is None if it is too large to be read."""
-        started = time.perf_counter()
-        answer = _refuse(method, path, body)
-        if answer is None:
-            answer = await self._dispatcher.answer(_to_request(path, query, headers, body or b""))
-        telemetry.count_request(
-            answer.method or telemetry.UNKNOWN_METHOD, answer.code, time.perf_counter() - started
-        )
-        return answer
+    async def answer(self, asked: RawRequest | RawAnswer, *, may_recall: bool = True) -> RawAnswer:
+        """Answer what `read_request` has made of a request."""
+        if isinstance(asked, RawAnswer):
+            return asked
+        return await self._dispatcher.answer(asked, may_recall=may_recall)
+
+    def begin(self, asked: RawRequest | RawAnswer, reply: Reply) -> bool:
+        """Have it answered without waiting for anything here; False if it wants to be answered."""
+        return isinstance(asked, RawRequest) and self._dispatcher.begin(asked, reply)
 
     def write_head(self, answer: RawAnswer, defaults: list[tuple[bytes, bytes]], keep_alive: bool) -> bytes:
         """The head of an answer as uvicorn would write it; ``defaults`` are the server's own headers."""
@@ -122,6 +120,13 @@ def _headers_of(answer: RawAnswer, length: bytes) -> list[tuple[bytes, bytes]]:
 def _write_lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     lines = b"".join(name.lower() + b": " + value + b"\r\n" for name, value in headers)
     return STATUS_LINE[status] + lines + b"\r\n"
+
+
+def read_request(
+    method: str, path: str, query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes | None
+) -> RawRequest | RawAnswer:
+    """What the API is asked, or the answer to what is nothing that it could be asked; a body too large to be read is None."""
+    return _refuse(method, path, body) or _to_request(path, query, headers, body or b"")
 
 
 def _refuse(method: str, path: str, body: bytes | None) -> RawAnswer | None:
@@ -195,12 +200,11 @@ class Turn:
     """One whole request on a connection and its answer. To uvicorn it looks like its own kind of cycle."""
 
     __slots__ = (
-        "_body",
-        "_headers",
-        "_method",
-        "_path",
+        "_asked",
+        "_began_at",
+        "_door",
+        "_is_head",
         "_protocol",
-        "_query",
         "disconnected",
         "keep_alive",
         "response_complete",
@@ -213,54 +217,87 @@ class Turn:
     def __init__(
         self,
         protocol: HttpToolsProtocol,
+        door: ApiDoor,
+        asked: RawRequest | RawAnswer,
         *,
-        method: str,
-        path: str,
-        query: bytes,
-        headers: Iterable[tuple[bytes, bytes]],
-        body: bytes,
+        is_head: bool,
         keep_alive: bool,
     ) -> None:
+        """`is_head`: whether the body of the answer is only asked about."""
         self._protocol: HttpToolsProtocol | None = protocol
-        self._method = method
-        self._path = path
-        self._query = query
-        self._headers = headers
-        self._body = body
+        self._door = door
+        self._asked = asked
+        self._began_at = 0.0
+        self._is_head = is_head
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
         self.task: asyncio.Task[None] | None = None
 
-    async def run_asgi(self, door: ApiDoor) -> None:
-        """Answer the request; the name is uvicorn's, for what its task runs."""
+    def begin(self) -> None:
+        """Have the request answered; it is its turn now."""
         protocol = self._protocol
         assert protocol is not None, "a turn comes once"
+        if self.disconnected:
+            self._end()  # the client left before its turn came
+            return
+        self._began_at = time.perf_counter()
+        if not self._door.begin(self._asked, self):
+            self._send_later(self._door.answer(self._asked))
+
+    def take(self, answer: RawAnswer) -> None:
+        """Send the answer, which somebody else has found."""
+        protocol = self._protocol
+        if protocol is None:
+            return
+        if protocol.flow.write_paused and not self.disconnected:
+            self._send_later(_told(answer))
+            return
         try:
-            if self.disconnected:
-                return  # the client left before its turn came
+            self._send(protocol, answer)
+        except Exception:
+            log.exception("an answer of the API could not be sent")
+            protocol.transport.abort()
+        finally:
+            self._end()
+
+    def start_over(self) -> None:
+        """Have the request answered anew, its caller asked for."""
+        if self._protocol is not None:
+            self._send_later(self._door.answer(self._asked, may_recall=False))
+
+    def _send_later(self, found: Coroutine[Any, Any, RawAnswer]) -> None:
+        """Send an answer that has to be waited for, in a task that uvicorn knows of for a stop."""
+        protocol = self._protocol
+        assert protocol is not None, "there is an answer to come"
+        self.task = protocol.loop.create_task(self._wait_and_send(protocol, found))
+        protocol.tasks.add(self.task)
+
+    async def _wait_and_send(
+        self, protocol: HttpToolsProtocol, found: Coroutine[Any, Any, RawAnswer]
+    ) -> None:
+        try:
             protocol.flow.resume_reading()
-            answer = await door.answer(self._method, self._path, self._query, self._headers, self._body)
+            answer = await found
             if protocol.flow.write_paused and not self.disconnected:
                 await protocol.flow.drain()
-            if not self.disconnected:
-                defaults = protocol.server_state.default_headers
-                self._send(protocol, door.write_head(answer, defaults, self.keep_alive), answer.body)
+            self._send(protocol, answer)
         except BaseException:  # also a cancellation, which means that a stop can wait no longer
             log.exception("a request to the API came to no answer")
             await self._end_badly(protocol)
         finally:
-            # The connection keeps its last turn, and needs no more of it.
-            self._protocol = None
-            self._headers, self._body = (), b""
-            # At once: a callback of the task, which is uvicorn's way, would be one more round of the loop.
-            if self.task is not None:
-                protocol.tasks.discard(self.task)
-                self.task = None
+            self._end()
 
-    def _send(self, protocol: HttpToolsProtocol, head: bytes, body: bytes) -> None:
+    def _send(self, protocol: HttpToolsProtocol, answer: RawAnswer) -> None:
+        seconds = time.perf_counter() - self._began_at
+        telemetry.count_request(answer.method or telemetry.UNKNOWN_METHOD, answer.code, seconds)
+        if not self.disconnected:
+            defaults = protocol.server_state.default_headers
+            self._write(protocol, self._door.write_head(answer, defaults, self.keep_alive), answer.body)
+
+    def _write(self, protocol: HttpToolsProtocol, head: bytes, body: bytes) -> None:
         self.response_complete = True
-        protocol.transport.write(head if self._method == "HEAD" else head + body)
+        protocol.transport.write(head if self._is_head else head + body)
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
@@ -274,4 +311,20 @@ class Turn:
         if not self.disconnected:
             self.keep_alive = False
             headers = (*protocol.server_state.default_headers, *_DEFECT_HEADERS)
-            self._send(protocol, _write_lines(500, headers), _DEFECT)
+            self._write(protocol, _write_lines(500, headers), _DEFECT)
+
+    def _end(self) -> None:
+        """Let go of everything: the connection keeps its last turn, and needs no more of it."""
+        protocol, self._protocol = self._protocol, None
+        self._asked = _NOTHING_ASKED
+        # At once: a callback of the task, which is uvicorn's way, would be one more round of the loop.
+        if protocol is not None and self.task is not None:
+            protocol.tasks.discard(self.task)
+            self.task = None
+
+
+_NOTHING_ASKED: Final = RawRequest(command=None)
+
+
+async def _told(answer: RawAnswer) -> RawAnswer:
+    return answer

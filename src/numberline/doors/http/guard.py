@@ -30,14 +30,17 @@ import httptools
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from numberline.api.codec import RawAnswer, RawRequest
 from numberline.domain import limits
 from numberline.doors.http import telemetry
-from numberline.doors.http.api_door import TELLING_HEADERS, ApiDoor, Split, Turn, is_api_path
+from numberline.doors.http.api_door import TELLING_HEADERS, ApiDoor, Split, Turn, is_api_path, read_request
+from numberline.doors.http.heads import KnownHead
 
 log = logging.getLogger(__name__)
 
 _IDLE, _HEAD, _BODY = range(3)
 
+_STRANGE_HEADS_MAX = 8
 _SLASH = ord("/")
 _HOST = re.compile(rb"[0-9A-Za-z._~%\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 # The headers that somebody looks at before the application does.
@@ -66,6 +69,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # Slots, for CPython is quick with the first thirty attributes of an object, and uvicorn uses nearly all.
     __slots__ = (
         "_began_at",
+        "_block",
         "_body",
         "_deadline",
         "_door",
@@ -74,11 +78,13 @@ class GuardedProtocol(HttpToolsProtocol):
         "_head_count",
         "_idle_since",
         "_is_block_its_own",
+        "_known_head",
         "_linger",
         "_phase",
         "_received",
         "_refusal",
         "_stopping",
+        "_strange_heads",
         "_swallowed",
         "_taken_bytes",
         "_telling",
@@ -99,6 +105,9 @@ class GuardedProtocol(HttpToolsProtocol):
         # Raw bytes of the request being read; of a pipelined one, only those after the block it began in.
         self._received = 0
         self._is_block_its_own = False  # whether the request began where a block began
+        self._known_head: KnownHead | None = None
+        self._strange_heads = 0  # that came since the known one last did
+        self._block = b""  # what the parser is given
         self._good_host: bytes | None = None  # the last one that passed; a client says the same each time
         self._began_at = 0.0  # loop time of its first byte, known once it has a deadline
         self._head_count = 0  # headers before the body, so that trailers show
@@ -147,6 +156,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             self._swallow(len(data))
             return
+        if self._known_head is not None and self._phase == _IDLE and self._is_nothing_owed():
+            asked = self._known_head.find(data)
+            if asked is not None:
+                self._strange_heads = 0
+                self._begin_turn(asked, is_head=False, keep_alive=not self._stopping)
+                return
         if self._phase == _IDLE:
             # Not left to the parser: blank lines ahead of a request start no message, yet are not free.
             self._phase = _HEAD
@@ -154,6 +169,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._deadline is not None:
                 self._cancel_deadline()
         self._received += len(data)
+        self._block = data
         try:
             try:
                 self.parser.feed_data(data)
@@ -165,6 +181,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(_refusal_in(error))
         except Refused as refusal:
             self._refuse(refusal)
+        finally:
+            self._block = b""
 
     def shutdown(self) -> None:
         """Finish what is under way and close.
@@ -226,6 +244,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise Refused(400, f"At most {limits.PIPELINED_REQUESTS} requests may wait on one connection.")
         if self._deadline is not None:
             self._cancel_deadline()
+        is_whole_block = self._is_block_its_own and self._received == len(self._block)
         self._phase = _IDLE
         self._received = 0
         self._is_block_its_own = False
@@ -236,28 +255,37 @@ class GuardedProtocol(HttpToolsProtocol):
             if "%" in path:
                 path = unquote(path)
             if is_api_path(path):
-                self._begin_turn(self._door, path, query, body)
+                self._answer_api(path, query, bytes(body), is_whole_block=is_whole_block)
                 return
         self._begin_cycle(body)
 
-    def _begin_turn(self, door: ApiDoor, path: str, query: bytes, body: bytearray) -> None:
+    def _answer_api(self, path: str, query: bytes, body: bytes, *, is_whole_block: bool) -> None:
+        """Begin the answer to a request of the API, and remember its head for the next one."""
+        method = self.parser.get_method().decode("ascii")
+        asked = read_request(method, path, query, self._telling, body)
+        keep_alive = self._version != "1.0" and self.parser.should_keep_alive()
+        if is_whole_block and keep_alive and isinstance(asked, RawRequest):
+            self._learn_head(asked)
+        self._begin_turn(asked, is_head=method == "HEAD", keep_alive=keep_alive and not self._stopping)
+
+    def _learn_head(self, asked: RawRequest) -> None:
+        # A client whose heads differ each time is not learned from for ever.
+        if self._strange_heads < _STRANGE_HEADS_MAX:
+            self._strange_heads += 1
+            is_plain = not any(name == b"expect" for name, _ in self._telling)
+            self._known_head = KnownHead.learn(self._block, asked) if is_plain else None
+
+    def _begin_turn(self, asked: RawRequest | RawAnswer, *, is_head: bool, keep_alive: bool) -> None:
         """Start the answer to a request of the API, or put it behind those still owed."""
+        assert self._door is not None, "it has been looked for"
         is_free = self._is_nothing_owed()
-        turn = Turn(
-            self,
-            method=self.parser.get_method().decode("ascii"),
-            path=path,
-            query=query,
-            headers=self._telling,
-            body=bytes(body),
-            keep_alive=self._version != "1.0" and not self._stopping and self.parser.should_keep_alive(),
-        )
+        turn = Turn(self, self._door, asked, is_head=is_head, keep_alive=keep_alive)
         self.cycle = cast("Any", turn)
         if is_free:
-            self._start_asgi_task(turn, door)
+            turn.begin()
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, cast("Any", door)))
+            self.pipeline.appendleft((self.cycle, cast("Any", self._door)))
 
     def _begin_cycle(self, body: bytearray) -> None:
         """Start or queue any other request as uvicorn does."""
@@ -296,8 +324,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if isinstance(cycle, Turn):
-            cycle.task = self.loop.create_task(cycle.run_asgi(app))
-            self.tasks.add(cycle.task)  # the turn takes it out again
+            cycle.begin()
         else:
             super()._start_asgi_task(cycle, app)
 

@@ -21,7 +21,7 @@ from numberline.doors.desk.messages import GREETING, Answers, DeskFailed, Ticket
 from numberline.doors.desk.server import DeskServer
 from numberline.service.attach import AttachTicket
 from numberline.service.catalog import CatalogCache
-from numberline.service.desk import Served
+from numberline.service.desk import Awaited, Served
 from numberline.store.contract import Store
 from numberline.store.errors import (
     CommitUnknown,
@@ -414,7 +414,8 @@ async def test_what_was_not_sent_when_the_desk_went_away_was_not_carried_out(sta
     held = await station.hold(door)
     way = door.desk._way
     assert way is not None
-    unsent = way.send(station.order("unsent").ticket)
+    unsent = asyncio.get_running_loop().create_future()
+    way.send(station.order("unsent").ticket, Awaited(unsent))
     door.vanish()
     way.connection_lost(None)  # before the turn of the loop in which it would have been sent
     with pytest.raises(StoreUnavailable):
@@ -546,8 +547,10 @@ async def test_an_order_that_cannot_be_sent_leaves_nobody_waiting(station: Stati
     door = await station.door()
     way = door.desk._way
     assert way is not None
+    unsendable = asyncio.get_running_loop().create_future()
+    way.send(cast("AttachTicket", object()), Awaited(unsendable))
     with pytest.raises(TypeError):
-        await way.send(cast("AttachTicket", object()))
+        await unsendable
     assert await door.submit(station.order("a")) == b"a"
 
 
@@ -557,4 +560,4 @@ async def test_nothing_is_handed_over_on_a_closed_way(station: Station) -> None:
     assert way is not None
     await way.close()
     with pytest.raises(StoreUnavailable):
-        way.send(station.order("late").ticket)
+        way.send(station.order("late").ticket, Awaited(asyncio.get_running_loop().create_future()))

@@ -6,12 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import uvicorn
 
 from numberline.api.codec import RawAnswer, RawRequest
+from numberline.api.dispatch import Reply
 from numberline.domain import limits
 from numberline.doors.http.api_door import ApiDoor, Split, is_api_path
 from numberline.doors.http.guard import GuardedProtocol
@@ -28,9 +30,23 @@ class Office:
     def __init__(self) -> None:
         self.asked: list[RawRequest] = []
         self.done: list[str | None] = []
+        self.recalled: list[bool] = []
 
-    async def answer(self, request: RawRequest) -> RawAnswer:
+    def begin(self, request: RawRequest, reply: Reply) -> bool:
+        """Answers in the next turn of the loop what asks for it, as a desk would."""
+        if request.command not in ("Soon", "Anew"):
+            return False
+        answer = RawAnswer(status=200, body=b'{"result":1}', method=request.command)
+        tell = reply.start_over if request.command == "Anew" else partial(reply.take, answer)
+        if request.command == "Soon":
+            self.asked.append(request)
+            self.done.append(request.command)
+        asyncio.get_running_loop().call_soon(tell)
+        return True
+
+    async def answer(self, request: RawRequest, *, may_recall: bool = True) -> RawAnswer:
         self.asked.append(request)
+        self.recalled.append(may_recall)
         if request.command == "Slow":
             async with asyncio.timeout(5):  # works in tasks only
                 await asyncio.sleep(0.3)
@@ -122,6 +138,17 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 8) -> None:
 def read_all(client: socket.socket) -> bytes:
     said = b""
     while piece := client.recv(65_536):
+        said += piece
+    return said
+
+
+def read_answers(client: socket.socket, count: int) -> bytes:
+    """Read until so many answers are there, or the end."""
+    said = b""
+    while said.count(b"HTTP/1.1 2") + said.count(b"HTTP/1.1 4") + said.count(b"HTTP/1.1 5") < count:
+        piece = client.recv(65_536)
+        if not piece:
+            break
         said += piece
     return said
 
@@ -219,6 +246,147 @@ def test_both_ways_see_and_say_the_same(short: Town, long: Town, shape: str) -> 
     assert short.office.asked == long.office.asked
 
 
+def bearing(
+    token: bytes, line: bytes = b"POST " + API + b"/A?n=1", headers: bytes = b"", body: bytes = b"{}"
+) -> bytes:
+    return ask(line, b"Authorization: Bearer " + token + b"\r\n" + headers, body)
+
+
+# Each is sent once the one before has been answered, so that the head of the first is known when the second comes.
+SERIES = {
+    "another token": [bearing(b"a.b.c"), bearing(b"d-_.e.f")],
+    "another method": [bearing(b"a"), bearing(b"a", b"POST " + API + b"/B")],
+    "another query": [bearing(b"a"), bearing(b"a", b"POST " + API + b"/A?x=%5B1%5D&y=a+b&z=;/?:@")],
+    "no query": [
+        bearing(b"a"),
+        bearing(b"a", b"POST " + API + b"/A"),
+        bearing(b"a", b"POST " + API + b"/A?"),
+    ],
+    "no command": [
+        bearing(b"a"),
+        bearing(b"a", b"POST " + API + b"/?cmd=A"),
+        bearing(b"a", b"POST " + API + b"?cmd=A"),
+    ],
+    "escaped commands": [
+        bearing(b"a"),
+        bearing(b"a", b"POST " + API + b"/%41"),
+        bearing(b"a", b"POST " + API + b"/a%2fb"),
+    ],
+    "deeper": [bearing(b"a"), bearing(b"a", b"POST " + API + b"/A/B")],
+    "other verbs": [
+        bearing(b"a", verb + API + b"/A") for verb in (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"GET ")
+    ],
+    "a body of the same length": [bearing(b"a"), bearing(b"a", body=b"[]")],
+    "a longer body": [bearing(b"a"), bearing(b"a", body=b"{} ")],
+    "another header": [bearing(b"a"), bearing(b"a", headers=b"Idempotency-Key: k\r\n"), bearing(b"a")],
+    "the same key": [bearing(b"a", headers=b"Idempotency-Key: k\r\n")] * 3,
+    "no credentials": [bearing(b"a"), ask(b"POST " + API + b"/A", b"", b"{}"), bearing(b"b")],
+    "another scheme": [
+        bearing(b"a"),
+        bearing(b"a").replace(b"Bearer", b"bearer"),
+        bearing(b"a").replace(b"Bearer", b"Basic"),
+    ],
+    "two tokens": [
+        bearing(b"a"),
+        bearing(b"a\r\nAuthorization: Bearer b"),
+        bearing(b"a\r\nX-Authorization: Bearer b"),
+    ],
+    "a header that is nearly the one": [bearing(b"a").replace(b"Authorization", b"X-Authorization")] * 2,
+    "a token that is none": [
+        bearing(b"a"),
+        bearing(b"a b"),
+        bearing(b" a"),
+        bearing(b"a "),
+        bearing(b"a\xe9"),
+        bearing(b""),
+    ],
+    "a request in a token": [bearing(b"a"), bearing(b"a\r\nContent-Length: 2\r\n\r\n{}" + LAST)],
+    "a line in a token": [bearing(b"a"), bearing(b"a\nX: y")],
+    "a line in a query": [bearing(b"a"), bearing(b"a", b"POST " + API + b"/A?a HTTP/1.1\r\nX: y")],
+    "marks in a query": [
+        bearing(b"a"),
+        bearing(b"a", b"POST " + API + b'/A?"<>^`{|}\\'),
+        bearing(b"a", b"POST " + API + b"/A?#"),
+    ],
+    "1.0": [bearing(b"a"), bearing(b"a").replace(b"HTTP/1.1", b"HTTP/1.0")],
+    "two in one block": [bearing(b"a"), bearing(b"b") * 2, bearing(b"c") + ask(b"GET /page")],
+    "a close": [bearing(b"a"), bearing(b"a", headers=CLOSE)],
+    "chunks": [
+        bearing(b"a"),
+        bearing(b"a", headers=b"Transfer-Encoding: chunked\r\n", body=b"").replace(
+            b"\r\n\r\n", b"\r\n\r\n0\r\n\r\n"
+        ),
+    ]
+    * 2,
+    "continue": [bearing(b"a", headers=b"Expect: 100-continue\r\n")] * 2,
+    "upgrade": [bearing(b"a", headers=b"Connection: upgrade\r\nUpgrade: h2c\r\n")] * 2,
+    "pages between": [bearing(b"a"), ask(b"GET /page"), bearing(b"b"), ask(b"GET /page")],
+    "a defect": [bearing(b"a"), bearing(b"a", b"POST " + API + b"/Broken")],
+    "long": [bearing(b"a"), bearing(b"a", b"POST " + API + b"/A?" + b"x" * limits.URL_BYTES)],
+    "ever another head": [bearing(b"a", headers=b"X: %d\r\n" % place) for place in range(12)]
+    + [bearing(b"a")] * 2,
+}
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_both_ways_see_and_say_the_same_of_one_after_the_other(short: Town, long: Town, name: str) -> None:
+    said: list[bytes] = []
+    for town in (short, long):
+        town.office.asked.clear()
+        answers = b""
+        with town.connect() as client:
+            for block in SERIES[name]:
+                client.sendall(block)
+                answers += read_answers(client, 1)
+            if not re.search(rb"Connection: close|HTTP/1.0", b"".join(SERIES[name])):
+                client.sendall(LAST)
+            answers += read_all(client)
+        said.append(re.sub(rb"\r\ndate: [^\r]+", b"\r\ndate: now", answers))
+    assert said[0] == said[1]
+    assert short.office.asked == long.office.asked
+
+
+def test_a_known_head_is_not_parsed_again(short: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+    complete = Quick.on_message_complete
+
+    def count_and_complete(self: Quick) -> None:
+        parsed.append(1)
+        complete(self)
+
+    monkeypatch.setattr(Quick, "on_message_complete", count_and_complete)
+    with short.connect() as client:
+        for block in [bearing(b"a"), bearing(b"b", b"POST " + API + b"/B?x"), bearing(b"c"), LAST]:
+            client.sendall(block)
+            read_answers(client, 1)
+    assert len(parsed) == 2, "the first and the last"
+
+
+def test_what_is_answered_without_a_task_is_answered_like_all_else(short: Town) -> None:
+    short.office.recalled.clear()
+    heads, after = [], b"\r\n\r\n" + b'{"result":1}'
+    for command in (b"Soon", b"A", b"Anew"):
+        with short.connect() as client:
+            client.sendall(
+                ask(b"GET " + API + b"/" + command) * 2 + ask(b"HEAD " + API + b"/" + command, CLOSE)
+            )
+            said = read_all(client)
+            assert said.count(after) == 2
+            heads.append(re.sub(rb"\r\ndate: [^\r]+", b"", said))
+    assert heads[0] == heads[1] == heads[2]
+    assert short.office.recalled == [True] * 2 + [False] * 2, "who starts over is asked for"
+    wait_until(lambda: not short.server.server_state.tasks)
+
+
+def test_who_left_before_the_answer_came_disturbs_nobody(short: Town) -> None:
+    short.office.done.clear()
+    with short.connect() as client:
+        client.sendall(ask(b"GET " + API + b"/Soon") + ask(b"GET " + API + b"/Soon"))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wait_until(lambda: bool(short.office.done))
+    assert short.exchange(LAST).endswith(b'{"result":1}')
+
+
 def test_both_ways_take_requests_in_pieces(short: Town, long: Town) -> None:
     whole = ask(b"POST /platform_api/A?b=c", FORM, b"a=1&b=2") + LAST
     pieces = [whole[at : at + 7] for at in range(0, len(whole), 7)]
@@ -266,7 +434,7 @@ def test_a_connection_keeps_no_body(short: Town) -> None:
         connection: Any
         (connection,) = short.server.server_state.connections
         wait_until(lambda: connection.cycle._protocol is None)
-        assert connection.cycle._body == connection._body == b""
+        assert connection.cycle._asked.body == connection._body == connection._block == b""
 
 
 def test_behind_trusted_proxies_the_way_is_as_short() -> None:
