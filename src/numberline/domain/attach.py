@@ -7,6 +7,7 @@ money. Nothing is changed until the last one has passed.
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,9 @@ from numberline.domain.regulation import check_address
 from numberline.domain.rental import Rental, next_renewal
 from numberline.domain.verification import Pending, demand
 from numberline.domain.working_set import Buyer, Needs, WorkingSet
+
+# Of one snapshot of the catalogue: what can be asked for by count are a few positions.
+_PLANS_MAX: Final = 4_096
 
 
 class AttachOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +87,18 @@ class _Pick(msgspec.Struct, frozen=True):
 
 def plan(order: AttachOrder, catalog: Catalog, terms: Terms) -> Plan:
     """Resolve what an order names; refuses in the order country, category, state, region, count."""
+    if order.numbers is not None:
+        return _plan(order, catalog, terms)
+    what = order, terms.attach_count_max
+    known = catalog.plans.get(what)
+    if known is None:
+        if len(catalog.plans) >= _PLANS_MAX:
+            catalog.plans.clear()
+        known = catalog.plans[what] = _plan(order, catalog, terms)
+    return known
+
+
+def _plan(order: AttachOrder, catalog: Catalog, terms: Terms) -> Plan:
     country = catalog.country(order.country) if order.country else None
     category = _category(catalog, country, order.category) if order.category else None
     state = catalog.state(country, order.state) if country else order.state and order.state.strip().upper()

@@ -15,6 +15,7 @@ from numberline.domain.errors import Refusal
 from numberline.domain.money import MICROS_PER_UNIT
 
 if TYPE_CHECKING:
+    from numberline.domain.attach import AttachOrder, Plan
     from numberline.domain.pricing import Quote
 
 ANY: Final = "*"
@@ -151,6 +152,7 @@ class Catalog:
         self._rule_of: dict[int, Rule] = {}
         self._price_of: dict[tuple[int, str], Price | None] = {}
         self.quotes: dict[tuple[int, str, str, str], Quote] = {}
+        self.plans: dict[tuple[AttachOrder, int], Plan] = {}
         self._offers_of: dict[int, list[Offer]] = {}
         for offer in sorted(rows.offers, key=self._offer_rank):
             self._offers_of.setdefault(offer.region_id, []).append(offer)

@@ -181,6 +181,7 @@ class Desk:
         """`observe` is told of every batch that was committed."""
         self._store = store
         self._writer = store.writer()
+        self._courier = self._writer if isinstance(self._writer, DistantWriter) else None
         self._catalog = catalog
         self._memory = Memory()
         self._batch_max = batch_max
@@ -285,7 +286,7 @@ class Desk:
         for _ in range(_CATALOG_TRIES):
             try:
                 return await _Batch(orders, catalog, self._memory).run(
-                    self._store, self._writer, self._has_waiting
+                    self._store, self._writer, self._has_waiting, courier=self._courier
                 )
             except _CatalogMoved as moved:
                 catalog = await self._catalog.of(moved.revision)
@@ -307,13 +308,21 @@ class _Batch:
             except Refusal as refusal:
                 self._early[place] = refusal
 
-    async def run(self, store: Store, writer: Writer, more: Callable[[], bool]) -> _Outcome:
+    async def run(
+        self,
+        store: Store,
+        writer: Writer,
+        more: Callable[[], bool],
+        *,
+        courier: DistantWriter | None = None,
+    ) -> _Outcome:
+        """Serve the orders; `courier` is the writer once more, if it spares journeys to remember."""
         if len(self._early) == len(self._orders):
             self._check_revision(await store.read(lambda ask: ask.find_catalog_revision()))
             access_revision, _ = await store.read(lambda ask: ask.find_access_revision())
             return self._answer_all(access_revision, self._early.__getitem__), 0
-        if isinstance(writer, DistantWriter):
-            return await self._run_remembering(writer, more)
+        if courier is not None:
+            return await self._run_remembering(courier, more)
         return (await self._run_asking(writer, more))[0]
 
     async def _run_remembering(self, writer: DistantWriter, more: Callable[[], bool]) -> _Outcome:
