@@ -27,14 +27,15 @@ _BLOCK_BYTES_MAX: Final = min(limits.REQUEST_HEAD_BYTES, limits.URL_BYTES)
 class KnownHead(msgspec.Struct, frozen=True):
     """A head with holes: one for the command and the query behind `start`, one for the token between `middle` and `end`.
 
-    `asked` is the request that it belonged to, of which all else but the body holds for every request with this head.
+    What else the API looks at in a head is the same for every request with this one.
     """
 
     start: bytes
     middle: bytes
     end: bytes
     body_bytes: int
-    asked: RawRequest
+    content_type: str
+    idempotency_key: tuple[str, ...]
 
     @classmethod
     def learn(cls, block: bytes, asked: RawRequest) -> Self | None:
@@ -46,7 +47,8 @@ class KnownHead(msgspec.Struct, frozen=True):
         token_end = block.find(b"\r\n", line.end())
         body_at = block.find(b"\r\n\r\n") + 4
         middle, end = block[target_end : line.end()], block[token_end:body_at]
-        known = cls(start[0], middle, end, len(block) - body_at, asked)
+        body_bytes = len(block) - body_at
+        known = cls(start[0], middle, end, body_bytes, asked.content_type, asked.idempotency_key)
         # What it would read in another way than the parser has is none of its kind.
         return known if known.find(block) == asked else None
 
@@ -65,15 +67,14 @@ class KnownHead(msgspec.Struct, frozen=True):
         if target is None or _TOKEN.fullmatch(block, token_at, token_end) is None:
             return None
         command, query = target.groups(b"")
-        asked = self.asked
         return RawRequest(
             command=command.decode("ascii"),
             query=query,
             body=block[body_at:],
-            content_type=asked.content_type,
+            content_type=self.content_type,
             # With the scheme as it was sent, which is part of the line before the token.
             authorization=(block[token_at - len(_SCHEME) : token_end].decode("ascii"),),
-            idempotency_key=asked.idempotency_key,
+            idempotency_key=self.idempotency_key,
         )
 
 
