@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import jwt
@@ -88,9 +88,17 @@ class _KnownStore:
         key = AccessKey(f"k{FIRST_ACCOUNT}", FIRST_ACCOUNT, public_pem(), OWNER)
         self._found = {(key.id, account.id): FoundCaller(key, account, account, None, 0)}
 
-    async def read(self, *_: object, **__: object) -> object:
+    async def read(self, ask: Callable[[Any], Awaitable[object]], **_: object) -> object:
         """Whatever is asked."""
+        return await ask(self)
+
+    async def find_callers(self, _claims: object) -> object:
+        """The one caller there is."""
         return self._found
+
+    async def find_access_revision(self) -> tuple[int, None]:
+        """Nothing ever changes."""
+        return 0, None
 
 
 async def _authenticate(tokens: Sequence[str]) -> Measured:

@@ -319,7 +319,7 @@ async def test_a_question_about_one_offer_does_not_go_through_others(store_url: 
     await migrate(store_url)
     is_sqlite = store_url.startswith("sqlite")
     plans = plans_of_sqlite(store_url) if is_sqlite else await plans_of_postgres(store_url, shares)
-    of_one = ("_FREE_COUNT", "_MILLIONS", "_ALL_KEPT", "_STARTED_KEPT", "_FIRST_KEPT")
+    of_one = ("_FREE_COUNT", "_MILLIONS", "_ALL_KEPT", "_STARTED_KEPT", "_FIRST_KEPT", "_LAST_OPEN")
     assert [name for name in of_one if "ix_block_prefix" in plans[f"stock.{name}"]] == []
 
 

@@ -133,6 +133,25 @@ async def test_every_page_of_every_mask(
     assert await search(store, "*", 0, 10**6) == reference.search("*", 0, 10**6)
 
 
+@pytest.mark.parametrize("ways", [{"early"}, {"late"}, {"early", "late"}, set()])
+async def test_a_page_is_the_same_from_whichever_end_it_is_found(
+    store: Store, rng: random.Random, monkeypatch: pytest.MonkeyPatch, ways: set[str]
+) -> None:
+    monkeypatch.setattr(stock_search, "_EARLY", 10**9 if "early" in ways else -1)
+    monkeypatch.setattr(stock_search, "_LATE", 10**9 if "late" in ways else -1)
+    monkeypatch.setattr(stock_search, "_FIRST_LOOK", rng.choice([1, 3, 30]))
+    blocks = random_stock(rng)
+    await bring_in(store, blocks)
+    reference = Reference(blocks)
+    total = len(reference.numbers)
+    for _ in range(40):
+        offset = rng.choice(
+            [0, total, total + 1, max(total - rng.randrange(1, 50), 0), rng.randrange(total + 1)]
+        )
+        asked = ("*", offset, rng.choice([0, 1, 20, 1000]))
+        assert await search(store, *asked) == reference.search(*asked), asked
+
+
 async def test_millions_that_are_whole(store: Store, rng: random.Random) -> None:
     """They are counted without a look at their blocks, unless something of them is sold or lies with another offer."""
     whole = [Block(rng.choice(OURS), prefix, 1000, ALL_FREE) for prefix in range(15551000, 15552100)]

@@ -60,6 +60,9 @@ _IDEMPOTENCY_KEY = re.compile(r"[ -~]+", re.ASCII)
 class Reply(Protocol):
     """Whoever waits for an answer."""
 
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more."""
+
     def take(self, answer: RawAnswer) -> None:
         """Here it is."""
 
@@ -145,14 +148,13 @@ class Dispatcher:
         asked = self._asked.get(_question(request))
         if asked is None or asked.endpoint.method.effect is not Effect.SPENDS:
             return False
-        caller = self._authenticator.recall(request.authorization)
-        if caller is None:
-            return False
         try:
-            call, order = self._admit(asked, caller, request)
-        except Refusal:
+            caller = self._authenticator.recall(request.authorization)
+            if caller is None:
+                return False
+            at_desk = asked.endpoint.order_at_desk(*self._admit(asked, caller, request))
+        except Exception:  # noqa: BLE001 - whatever it is, `answer` will meet it again and tell the caller
             return False
-        at_desk = asked.endpoint.order_at_desk(call, order)
         return self._services.desk.hand_in(at_desk, _HandedIn(self._refuse, asked.endpoint, reply))
 
     async def _serve(self, asked: _Asked, request: RawRequest, *, may_recall: bool) -> bytes:
@@ -213,8 +215,11 @@ class Dispatcher:
 
     def _remember(self, request: RawRequest, asked: _Asked) -> None:
         # Parameters may hold an API key, and then are not kept.
-        if request.authorization and len(request.query) + len(request.body) <= _ASKED_BYTES_MAX:
-            self._asked[_question(request)] = asked
+        if not request.authorization or "api_key" in asked.raw:
+            return
+        if len(request.query) + len(request.content_type) + len(request.body) <= _ASKED_BYTES_MAX:
+            # Whoever brings a token is not asked for parameters again.
+            self._asked[_question(request)] = _Asked(asked.endpoint, {}, asked.order)
             if len(self._asked) > _ASKED_MAX:
                 del self._asked[next(iter(self._asked))]
 
@@ -264,8 +269,8 @@ class _HandedIn:
         self._is_answered = False
 
     def is_gone(self) -> bool:
-        """Whether there is an answer already."""
-        return self._is_answered
+        """Whether there is an answer already, or nobody for it."""
+        return self._is_answered or self._reply.is_gone()
 
     def accept(self, body: bytes) -> None:
         """Reply with a body."""

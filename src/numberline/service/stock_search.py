@@ -35,6 +35,9 @@ _ALL_PREFIXES: Final = (0, 10 ** (NUMBER_DIGITS_MAX - ENDING_DIGITS) - 1)
 _FIRST_LOOK: Final = 4
 _FIRST_MASKED_LOOK: Final = 32
 _LOOK_GROWTH: Final = 4
+# Pages that begin within so many numbers of either end are found from there, without a count of each million.
+_EARLY: Final = 4_000
+_LATE: Final = 64_000
 
 
 class _Counted(msgspec.Struct):
@@ -61,18 +64,38 @@ class Search:
 
     async def page(self, offset: int, count: int) -> Page[tuple[int, int]]:
         """Offer and number of matching free numbers, lowest number first, and how many match in all."""
-        if self._mask.matches_all and not offset:
-            return await self._first_page(count)
+        if self._mask.matches_all:
+            if offset <= _EARLY:
+                return await self._early_page(offset, count)
+            if (page := await self._late_page(offset, count)) is not None:
+                return page
         counted = await self._count()
         total = sum(one.count for one in counted)
         touched, skip = _touched(counted, offset, count)
         return Page(await self._list(self._span(touched), skip, count) if touched else [], total)
 
-    async def _first_page(self, count: int) -> Page[tuple[int, int]]:
+    async def _early_page(self, offset: int, count: int) -> Page[tuple[int, int]]:
         """What most ask for, which needs no count of each million and but one exchange with the store."""
-        at_most = self._looking_at(count)
+        at_most = self._looking_at(offset + count)
         kept, done, free = await self._ask.first_kept_and_free(self._offer_ids, _ALL_PREFIXES, at_most)
-        return Page(await self._list(_ALL_PREFIXES, 0, count, (kept, done)) if free else [], free)
+        if free <= offset:
+            return Page([], free)
+        return Page(await self._list(_ALL_PREFIXES, offset, count, (kept, done)), free)
+
+    async def _late_page(self, offset: int, count: int) -> Page[tuple[int, int]] | None:
+        """A page near the end, which is found from there; None if it lies elsewhere."""
+        total = await self._ask.sum_free(self._offer_ids)
+        wanted = total - offset
+        if wanted <= 0:
+            return Page([], total)
+        if wanted > _LATE:
+            return None
+        at_most, behind = self._looking_at(wanted), 0
+        for prefix, free in await self._ask.last_free(self._offer_ids, at_most):
+            behind += free
+            if behind >= wanted:
+                return Page(await self._list((prefix, _ALL_PREFIXES[1]), behind - wanted, count), total)
+        return None
 
     # Counting.
 

@@ -25,7 +25,7 @@ from numberline.domain.blocks import Block, pack, unpack
 from numberline.domain.phone import BLOCK_SIZE
 from numberline.store.contract import Question, Row
 from numberline.store.questions import Questions
-from numberline.store.schema import block, offer, rental
+from numberline.store.schema import OPEN_BLOCKS, block, offer, rental
 from numberline.store.statements import Statement, insert_into, update_rows, within
 
 BLOCK_COLUMNS = (
@@ -74,6 +74,15 @@ _FIRST_KEPT = Statement(
     .where(_open)
     .order_by(block.c.prefix)
     .limit(bindparam("at_most", type_=BigInteger))
+)
+
+
+_LAST_OPEN = Statement(
+    select(block.c.prefix, block.c.free_count)
+    .where(block.c.offer_id == bindparam("offer"), block.c.is_open)
+    .order_by(block.c.prefix.desc())
+    .limit(bindparam("at_most", type_=BigInteger)),
+    sqlite_index=OPEN_BLOCKS,
 )
 
 
@@ -260,6 +269,27 @@ class StockQuestions(Questions):
         found = await self.connection.fetch_each(*looks, *sums)
         free = sum(row[0] or 0 for rows in found[len(looks) :] for row in rows)
         return *_merge_looks(found[: len(looks)], prefixes[1], at_most), free
+
+    async def sum_free(self, offer_ids: Sequence[int]) -> int:
+        """How many numbers are free in all, of a few offers."""
+        sums = await self.connection.fetch_each(*((_FREE_COUNT, {"offer": one}) for one in offer_ids))
+        return sum(row[0] or 0 for rows in sums for row in rows)
+
+    async def last_free(self, offer_ids: Sequence[int], at_most: int) -> list[tuple[int, int]]:
+        """Prefix and free numbers of the last thousands with stock, highest first; of no thousand only some.
+
+        They come of at most `at_most` blocks of each offer.
+        """
+        looks = await self.connection.fetch_each(
+            *((_LAST_OPEN, {"offer": one, "at_most": at_most}) for one in offer_ids)
+        )
+        lowest = max((rows[-1][0] for rows in looks if len(rows) == at_most), default=0)
+        free: dict[int, int] = {}
+        for rows in looks:
+            for prefix, count in rows:
+                if prefix >= lowest:
+                    free[prefix] = free.get(prefix, 0) + count
+        return sorted(free.items(), reverse=True)
 
     async def find_blocks(self, prefixes: Collection[int], *, lock: bool = False) -> list[Block]:
         """The blocks of some thousands, of any offer."""

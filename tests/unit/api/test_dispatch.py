@@ -272,6 +272,10 @@ class Reply:
 
     def __init__(self) -> None:
         self.told: list[RawAnswer | None] = []
+        self.has_left = False
+
+    def is_gone(self) -> bool:
+        return self.has_left
 
     def take(self, answer: RawAnswer) -> None:
         self.told.append(answer)
@@ -360,7 +364,25 @@ def test_parameters_that_may_hold_an_api_key_are_not_kept(town: Town):
     asyncio.run(
         town.dispatcher.answer(RawRequest(command="GetPhoneNumbers", query=b"account_id=7&api_key=k"))
     )
+    with_both = msgspec.structs.replace(street.request, query=EXACT + b"&api_key=k")
+    assert asyncio.run(town.dispatcher.answer(with_both)).code is None
     assert not any(b"api_key" in query for _, query, _, _ in town.dispatcher._asked)
+    assert [asked.raw for asked in town.dispatcher._asked.values()] == [{}]
+
+
+def test_a_taker_is_gone_with_whoever_waits(town: Town):
+    street = Street(town)
+    street.begin()
+    assert not street.taker.is_gone()
+    street.reply.has_left = True
+    assert street.taker.is_gone()
+
+
+def test_what_goes_wrong_before_anything_is_handed_in_is_left_to_the_long_way(town: Town):
+    street = Street(town)
+    town.raises = RuntimeError("a defect")
+    assert not street.begin()
+    assert town.error(query=EXACT)["code"] == errors.INTERNAL_ERROR.code
 
 
 def test_as_many_questions_are_kept_as_there_is_room_for(town: Town, monkeypatch: pytest.MonkeyPatch):

@@ -17,6 +17,8 @@ from numberline.store.errors import CommitUnknown, StoreUnavailable
 
 # A desk that died is begun again meanwhile.
 _GREETING_SECONDS: Final = 5.0
+# How often a way that closes looks whether somebody still waits: who does may also give up.
+_CLOSING_LOOK_SECONDS: Final = 0.02
 
 
 class DistantDesk:
@@ -91,7 +93,6 @@ class _Way(asyncio.Protocol):
         self._numbers = count()
         self._unsent: list[tuple[int, msgspec.Struct]] = []
         self._unanswered: dict[int, Taker] = {}
-        self._all_answered: asyncio.Future[None] | None = None
         self._greetings: deque[asyncio.Future[None]] = deque()
         self._transport: asyncio.WriteTransport | None = None
 
@@ -116,9 +117,8 @@ class _Way(asyncio.Protocol):
         self._unanswered[number] = taker
 
     async def close(self) -> None:
-        if not all(taker.is_gone() for taker in self._unanswered.values()):
-            self._all_answered = self._loop.create_future()
-            await self._all_answered
+        while not all(taker.is_gone() for taker in self._unanswered.values()):  # noqa: ASYNC110 - who gives up tells nobody
+            await asyncio.sleep(_CLOSING_LOOK_SECONDS)
         self.leave()
 
     def leave(self) -> None:
@@ -154,8 +154,6 @@ class _Way(asyncio.Protocol):
                     taker.refuse(put_together(told))
             for served in answers.served:
                 self._observe(served)
-        if self._all_answered is not None and not self._unanswered:
-            _settle(self._all_answered)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_closed = True
@@ -166,13 +164,11 @@ class _Way(asyncio.Protocol):
         unsent = {number for number, _ in self._unsent}
         for number, taker in unanswered.items():
             taker.refuse(_lost(number in unsent))
-        if self._all_answered is not None:
-            _settle(self._all_answered)
 
 
-def _settle(waited_for: asyncio.Future[None]) -> None:
-    if not waited_for.done():
-        waited_for.set_result(None)
+def _settle(greeting: asyncio.Future[None]) -> None:
+    if not greeting.done():
+        greeting.set_result(None)
 
 
 def _lost(is_unsent: bool) -> Exception:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -242,8 +242,30 @@ class Turn:
             self._end()  # the client left before its turn came
             return
         self._began_at = time.perf_counter()
-        if not self._door.begin(self._asked, self):
+        if self._door.begin(self._asked, self):
+            # uvicorn waits for its tasks when it stops, and cancels them in the end; this is as good as one.
+            protocol.tasks.add(cast("Any", self))
+        else:
             self._send_later(self._door.answer(self._asked))
+
+    def is_gone(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._protocol is None
+
+    def cancel(self, msg: object = None) -> None:
+        """Wait no longer, as a task that is cancelled: soon, for uvicorn is going through its tasks."""
+        del msg
+        if self._protocol is not None:
+            self._protocol.loop.call_soon(self._give_up)
+
+    def _give_up(self) -> None:
+        protocol = self._protocol
+        if protocol is None:
+            return
+        log.error("a request to the API came to no answer")
+        if not protocol.flow.write_paused:
+            self._send_defect(protocol)
+        self._end()
 
     def take(self, answer: RawAnswer) -> None:
         """Send the answer, which somebody else has found."""
@@ -308,6 +330,9 @@ class Turn:
             return
         if protocol.flow.write_paused and not self.disconnected:
             await protocol.flow.drain()
+        self._send_defect(protocol)
+
+    def _send_defect(self, protocol: HttpToolsProtocol) -> None:
         if not self.disconnected:
             self.keep_alive = False
             headers = (*protocol.server_state.default_headers, *_DEFECT_HEADERS)
@@ -318,9 +343,11 @@ class Turn:
         protocol, self._protocol = self._protocol, None
         self._asked = _NOTHING_ASKED
         # At once: a callback of the task, which is uvicorn's way, would be one more round of the loop.
-        if protocol is not None and self.task is not None:
-            protocol.tasks.discard(self.task)
-            self.task = None
+        if protocol is not None:
+            protocol.tasks.discard(cast("Any", self))
+            if self.task is not None:
+                protocol.tasks.discard(self.task)
+                self.task = None
 
 
 _NOTHING_ASKED: Final = RawRequest(command=None)

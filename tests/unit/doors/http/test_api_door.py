@@ -34,6 +34,9 @@ class Office:
 
     def begin(self, request: RawRequest, reply: Reply) -> bool:
         """Answers in the next turn of the loop what asks for it, as a desk would."""
+        if request.command == "Stuck":
+            self.asked.append(request)
+            return True
         if request.command not in ("Soon", "Anew"):
             return False
         answer = RawAnswer(status=200, body=b'{"result":1}', method=request.command)
@@ -456,6 +459,23 @@ def test_a_stop_waits_for_what_is_under_way(is_short: bool) -> None:
         said = read_all(client)
     assert said.endswith(b'{"result":1}')
     assert b"\r\nconnection: close\r\n" in said
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_stop_waits_no_longer_for_what_was_handed_in_than_for_a_task(leaves: bool) -> None:
+    town = Town(is_short=True)
+    with town.connect() as client:
+        client.sendall(ask(b"GET " + API + b"/Stuck"))
+        wait_until(lambda: bool(town.office.asked))
+        assert len(town.server.server_state.tasks) == 1
+        if leaves:
+            client.close()
+        began_at = time.monotonic()
+        town.stop()
+        assert 2.5 < time.monotonic() - began_at < 8, "for as long as uvicorn is told to be graceful"
+        said = b"" if leaves else read_all(client)
+    assert said.startswith(b"" if leaves else b"HTTP/1.1 500 ")
+    assert not town.server.server_state.tasks
 
 
 def test_what_is_the_apis_path() -> None:
