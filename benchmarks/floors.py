@@ -1,7 +1,7 @@
 """The floors: what the databases alone do, one hand-written transaction per attach, without HTTP, tokens or Python.
 
-The same rows as the product writes: a number taken, a wallet moved and guarded, a rental, a movement, four postings
-and a charge. The stock is a row per number with a partial index, the usual way.
+The very rows that the product writes, in its own tables with all their constraints: a wallet guarded and moved, a
+rental, a movement, four postings and a charge. Only the stock is the usual one, a row per number with a partial index.
 """
 
 from __future__ import annotations
@@ -18,73 +18,70 @@ from typing import Final
 import asyncpg
 
 from benchmarks import tools
+from benchmarks.bench import wait_for
 from benchmarks.report import Measured
+from benchmarks.world import ACCOUNTS, FIRST_ACCOUNT, prepare
 
 NUMBERS: Final = 400_000
-ACCOUNTS: Final = 64
 CLIENTS: Final = 8
 
-_TABLES: Final = """
+# As many again beyond the last random start, so that nobody finds nothing.
+_STOCK: Final = f"""
 CREATE TABLE number (number bigint PRIMARY KEY, region_id bigint NOT NULL, account_id bigint);
-CREATE TABLE wallet (account_id bigint PRIMARY KEY, funds bigint NOT NULL CHECK (funds >= 0), held bigint NOT NULL);
-CREATE TABLE rental ({id}, number bigint NOT NULL, account_id bigint NOT NULL,
-  purchased_at bigint NOT NULL, renews_on text NOT NULL, fee bigint NOT NULL, tax bigint NOT NULL,
-  is_frozen boolean NOT NULL, is_canceled boolean NOT NULL, auto_charge boolean NOT NULL);
-CREATE UNIQUE INDEX uq_rental_number ON rental (number);
-CREATE INDEX ix_rental_account ON rental (account_id, purchased_at, number);
-CREATE TABLE movement ({id}, account_id bigint NOT NULL, kind text NOT NULL,
-  currency text NOT NULL, moved_at bigint NOT NULL, actor text NOT NULL);
-CREATE INDEX ix_movement_account ON movement (account_id, id);
-CREATE TABLE posting (movement_id bigint NOT NULL, position smallint NOT NULL, book text NOT NULL,
-  purpose text NOT NULL, rental_id bigint, amount bigint NOT NULL, PRIMARY KEY (movement_id, position));
-CREATE TABLE charge (rental_id bigint NOT NULL, period_on text NOT NULL, account_id bigint NOT NULL,
-  fee bigint NOT NULL, tax bigint NOT NULL, status text NOT NULL, PRIMARY KEY (rental_id, period_on));
+INSERT INTO number WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {2 * NUMBERS})
+  SELECT n, 1, NULL FROM n;
 CREATE INDEX ix_number_free ON number (region_id, number) WHERE account_id IS NULL;
 """
+# Ids far beyond those of the accounts' first credits, fetched by each connection a hundred at a time.
+_FIRST_ID: Final = 1_000_000
+_SEQUENCES: Final = f"""
+CREATE SEQUENCE rental_ids START {_FIRST_ID} CACHE 100;
+CREATE SEQUENCE movement_ids START {_FIRST_ID} CACHE 100;
+"""
+
+_PAY: Final = """UPDATE wallet
+  SET funds_micros = funds_micros - 2000000, held_micros = held_micros + 1000000, rental_count = rental_count + 1
+  WHERE account_id = {account} AND funds_micros + credit_limit_micros >= 2000000
+    AND (rental_limit IS NULL OR rental_count < rental_limit)"""
+_POSTINGS: Final = """(VALUES (0, 'funds', 'setup', -1000000), (1, 'sales', 'setup', 1000000),
+  (2, 'funds', 'month', -1000000), (3, 'held', 'month', 1000000))"""
 
 # A random start spreads the takers and keeps the index from rotting at its head.
-_PGBENCH: Final = """\\set account random(1, {accounts})
-\\set start random(1, {numbers})
+_PGBENCH: Final = f"""\\set account random({FIRST_ACCOUNT}, {{last_account}})
+\\set start random(1, {NUMBERS})
 WITH picked AS (SELECT number FROM number WHERE region_id = 1 AND account_id IS NULL AND number >= :start
     ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED),
   taken AS (UPDATE number n SET account_id = :account FROM picked WHERE n.number = picked.number RETURNING n.number),
-  paid AS (UPDATE wallet SET funds = funds - 2000000, held = held + 1000000
-    WHERE account_id = :account AND funds >= 2000000 RETURNING account_id),
-  rented AS (INSERT INTO rental (number, account_id, purchased_at, renews_on, fee, tax, is_frozen, is_canceled,
-      auto_charge) SELECT taken.number, paid.account_id, 1, '2026-12-01', 1000000, 0, false, false, true
+  paid AS ({_PAY.format(account=":account")} RETURNING account_id),
+  rented AS (INSERT INTO rental
+    SELECT nextval('rental_ids'), number, account_id, 1, 101, 1, '2026-12-01', 1, 1000000, 0, false, false, true,
+      NULL::text, '', NULL::bigint, 1, NULL::bigint
     FROM taken, paid RETURNING id, account_id),
-  moved AS (INSERT INTO movement (account_id, kind, currency, moved_at, actor)
-    SELECT account_id, 'purchase', 'USD', 1, 'key-x' FROM rented RETURNING id),
+  moved AS (INSERT INTO movement
+    SELECT nextval('movement_ids'), account_id, 'purchase', 'USD', 1, 'k1000', '' FROM rented RETURNING id),
   posted AS (INSERT INTO posting SELECT moved.id, p.position, p.book, p.purpose, rented.id, p.amount
-    FROM moved, rented, (VALUES (0, 'funds', 'setup', -1000000), (1, 'sales', 'setup', 1000000),
-      (2, 'funds', 'month', -1000000), (3, 'held', 'month', 1000000)) AS p(position, book, purpose, amount))
+    FROM moved, rented, {_POSTINGS} AS p(position, book, purpose, amount))
 INSERT INTO charge SELECT id, '2026-11-01', account_id, 1000000, 0, 'held' FROM rented;
 """
 
 
 def prepare_postgres(url: str) -> None:
-    """Create and fill the floor's tables."""
+    """Fill the product's tables with accounts, and add the floor's own stock."""
 
-    async def fill() -> None:
+    async def add_stock() -> None:
         connection = await asyncpg.connect(url)
-        identity = "id bigint GENERATED ALWAYS AS IDENTITY (CACHE 100) PRIMARY KEY"
-        await connection.execute(_TABLES.format(id=identity))
-        await connection.execute(
-            f"INSERT INTO number SELECT n, 1, NULL FROM generate_series(1, {2 * NUMBERS}) n"
-        )
-        await connection.execute(
-            f"INSERT INTO wallet SELECT n, 1000000000000000, 0 FROM generate_series(1, {ACCOUNTS}) n"
-        )
+        await connection.execute(_STOCK + _SEQUENCES)
         await connection.execute("VACUUM ANALYZE")
         await connection.close()
 
-    asyncio.run(fill())
+    wait_for(prepare(url, blocks=0))
+    asyncio.run(add_stock())
 
 
 def postgres_floor(url: str, seconds: float, *, accounts: int) -> Measured:
     """Attaches a second by pgbench with prepared statements."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(_PGBENCH.format(accounts=accounts, numbers=NUMBERS))
+        script.write(_PGBENCH.format(last_account=FIRST_ACCOUNT + accounts - 1))
         script.flush()
         options = f"-n -M prepared -c {CLIENTS} -j 2 -T {max(1, round(seconds))} -f {script.name}"
         command = [str(tools.pgbench()), *options.split(), url]
@@ -94,55 +91,43 @@ def postgres_floor(url: str, seconds: float, *, accounts: int) -> Measured:
     return {"per_second": float(found.group(1))}
 
 
-def sqlite_floor(folder: Path, seconds: float, *, accounts: int) -> Measured:
-    """Attaches a second by a bare sqlite3 loop: WAL, synchronous=FULL, one transaction each."""
-    connection = sqlite3.connect(folder / "floor.db", isolation_level=None)
-    connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
-    connection.executescript("".join(f"DROP TABLE IF EXISTS {name};" for name in _NAMES))
-    connection.executescript(_TABLES.format(id="id integer PRIMARY KEY"))
-    connection.execute("BEGIN")
-    connection.executemany("INSERT INTO number VALUES (?, 1, NULL)", ((n,) for n in range(1, 100_001)))
-    connection.executemany(
-        "INSERT INTO wallet VALUES (?, 1000000000000000, 0)", ((n,) for n in range(1, ACCOUNTS + 1))
-    )
-    connection.execute("COMMIT")
-    began_at, done = time.perf_counter(), 0
-    while time.perf_counter() - began_at < seconds:
-        _attach_once(connection, done % accounts + 1)
-        done += 1
-    rate = done / (time.perf_counter() - began_at)
-    connection.close()
-    return {"per_second": rate}
+class SqliteFloor:
+    """A bare sqlite3 loop on a file of its own: WAL, synchronous=FULL, one transaction an attach."""
 
+    def __init__(self, path: Path) -> None:
+        wait_for(prepare(f"sqlite:///{path}", blocks=0))
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+        )
+        self._connection.executescript(_STOCK)
+        self._done = 0
 
-_NAMES: Final = ("number", "wallet", "rental", "movement", "posting", "charge")
+    def measure(self, seconds: float) -> Measured:
+        """Attaches a second, the accounts in turn."""
+        began_at, before = time.perf_counter(), self._done
+        while time.perf_counter() - began_at < seconds:
+            self._attach_once(FIRST_ACCOUNT + self._done % ACCOUNTS, _FIRST_ID + self._done)
+            self._done += 1
+        return {"per_second": (self._done - before) / (time.perf_counter() - began_at)}
 
-
-def _attach_once(connection: sqlite3.Connection, account: int) -> None:
-    run = connection.execute
-    run("BEGIN IMMEDIATE")
-    (number,) = run(
-        "SELECT number FROM number WHERE region_id = 1 AND account_id IS NULL ORDER BY number LIMIT 1"
-    ).fetchone()
-    run("UPDATE number SET account_id = ? WHERE number = ?", (account, number))
-    run("UPDATE wallet SET funds = funds - 2000000, held = held + 1000000 WHERE account_id = ?", (account,))
-    rental = run(
-        "INSERT INTO rental (number, account_id, purchased_at, renews_on, fee, tax, is_frozen, is_canceled, auto_charge)"
-        " VALUES (?, ?, 1, '2026-12-01', 1000000, 0, 0, 0, 1)",
-        (number, account),
-    ).lastrowid
-    moved = run(
-        "INSERT INTO movement (account_id, kind, currency, moved_at, actor) VALUES (?, 'purchase', 'USD', 1, 'key-x')",
-        (account,),
-    ).lastrowid
-    connection.executemany(
-        "INSERT INTO posting VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            (moved, 0, "funds", "setup", rental, -1000000),
-            (moved, 1, "sales", "setup", rental, 1000000),
-            (moved, 2, "funds", "month", rental, -1000000),
-            (moved, 3, "held", "month", rental, 1000000),
-        ),
-    )
-    run("INSERT INTO charge VALUES (?, '2026-11-01', ?, 1000000, 0, 'held')", (rental, account))
-    run("COMMIT")
+    def _attach_once(self, account: int, own_id: int) -> None:
+        run = self._connection.execute
+        run("BEGIN IMMEDIATE")
+        (number,) = run(
+            "SELECT number FROM number WHERE region_id = 1 AND account_id IS NULL ORDER BY number LIMIT 1"
+        ).fetchone()
+        run("UPDATE number SET account_id = ? WHERE number = ?", (account, number))
+        paid = run(_PAY.format(account="?"), (account,))
+        assert paid.rowcount == 1, "everybody is rich"
+        run(
+            "INSERT INTO rental VALUES (?, ?, ?, 1, 101, 1, '2026-12-01', 1, 1000000, 0, 0, 0, 1, NULL, '', NULL, 1, NULL)",
+            (own_id, number, account),
+        )
+        run("INSERT INTO movement VALUES (?, ?, 'purchase', 'USD', 1, 'k1000', '')", (own_id, account))
+        run(
+            f"INSERT INTO posting SELECT ?1, column1, column2, column3, ?1, column4 FROM {_POSTINGS}",
+            (own_id,),
+        )
+        run("INSERT INTO charge VALUES (?, '2026-11-01', ?, 1000000, 0, 'held')", (own_id, account))
+        run("COMMIT")

@@ -39,6 +39,7 @@ def run(bench: Bench) -> Report:
         pg_url, floor_url, team_url = (postgres.create_database() for _ in range(3))
         sqlite_url = bench.new_sqlite()
         floors.prepare_postgres(floor_url)
+        sqlite_floor = floors.SqliteFloor(bench.new_folder() / "floor.db")
         wait_for(prepare(pg_url))
         wait_for(prepare(sqlite_url))
         wait_for(filling.fill(team_url, bench.size(1_000_000, 100_000)))
@@ -64,16 +65,13 @@ def run(bench: Bench) -> Report:
         def postgres_floor(accounts: int) -> Step:
             return lambda: floors.postgres_floor(floor_url, seconds, accounts=accounts)
 
-        def sqlite_floor() -> Measured:
-            return floors.sqlite_floor(folder, seconds, accounts=ACCOUNTS)
-
         steps: dict[str, Step] = {
             PG_FLOOR_MANY: postgres_floor(ACCOUNTS),
             PG_32: attach(pg, many),
             PG_128: attach(pg, many, 128),
             PG_FLOOR_HOT: postgres_floor(1),
             PG_HOT: attach(pg, hot),
-            SQLITE_FLOOR: sqlite_floor,
+            SQLITE_FLOOR: lambda: sqlite_floor.measure(seconds),
             SQLITE_32: attach(sqlite, many),
             SQLITE_128: attach(sqlite, many, 128),
             TEAM: _counted(team_url, peer(team)),
