@@ -30,6 +30,20 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     send_js_error: bool | None = None
 
 
+class WalletChange(msgspec.Struct):
+    """What is added to each part of a wallet, whatever else happens to it."""
+
+    funds_micros: int = 0
+    held_micros: int = 0
+    rental_count: int = 0
+
+    def add(self, other: WalletChange) -> None:
+        """Join what another movement does to the same wallet."""
+        self.funds_micros += other.funds_micros
+        self.held_micros += other.held_micros
+        self.rental_count += other.rental_count
+
+
 class Wallet(msgspec.Struct):
     """The money of one account, in micros of its currency, and the count of its live rentals.
 
@@ -46,6 +60,12 @@ class Wallet(msgspec.Struct):
     def available_micros(self) -> int:
         """What a purchase may use: own funds and the credit limit."""
         return self.funds_micros + self.credit_limit_micros
+
+    def change(self, by: WalletChange) -> None:
+        """Add a change."""
+        self.funds_micros += by.funds_micros
+        self.held_micros += by.held_micros
+        self.rental_count += by.rental_count
 
     def has_room_for(self, count: int) -> bool:
         """Tell whether the account may hold `count` rentals more."""

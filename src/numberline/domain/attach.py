@@ -274,8 +274,7 @@ def _sell(
 
 
 def _pay(postings: tuple[Posting, ...], count: int, world: WorkingSet, buyer: Buyer, terms: Terms) -> None:
-    ledger.apply(buyer.wallet, postings)
-    buyer.wallet.rental_count += count
+    change = ledger.apply(buyer.wallet, postings, rentals=count)
     movement = Movement(
         id=next(world.movement_ids),
         account_id=buyer.account.id,
@@ -285,7 +284,7 @@ def _pay(postings: tuple[Posting, ...], count: int, world: WorkingSet, buyer: Bu
         actor=terms.actor,
         postings=postings,
     )
-    world.record(buyer, movement)
+    world.record(movement, change)
 
 
 def _rental(

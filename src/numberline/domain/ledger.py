@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from numberline.domain.account import Wallet
+from numberline.domain.account import Wallet, WalletChange
 from numberline.domain.pricing import Quote
 from numberline.domain.rental import Rental
 
@@ -103,8 +103,8 @@ def first_charge(rental: Rental, quote: Quote, period_on: date) -> Charge:
     )
 
 
-def apply(wallet: Wallet, postings: tuple[Posting, ...]) -> None:
-    """Bring a wallet up to date with a movement's postings.
+def apply(wallet: Wallet, postings: tuple[Posting, ...], *, rentals: int = 0) -> WalletChange:
+    """Bring a wallet up to date with a movement's postings, by which `rentals` begin; returns what that adds to it.
 
     Checked on both sides, in production too: the group sums to zero, and the wallet stays within its limit.
     """
@@ -116,8 +116,9 @@ def apply(wallet: Wallet, postings: tuple[Posting, ...]) -> None:
             funds += amount
         elif posting.book == "held":
             held += amount
-    wallet.funds_micros += funds
-    wallet.held_micros += held
+    change = WalletChange(funds, held, rentals)
+    wallet.change(change)
     assert total == 0, "a movement sums to zero"
     assert wallet.available_micros >= 0, "no overdraft beyond the credit limit"
     assert wallet.held_micros >= 0, "no more is released than was held"
+    return change

@@ -11,7 +11,7 @@ from datetime import date, datetime
 import msgspec
 
 from numberline.domain.access import Account
-from numberline.domain.account import Wallet
+from numberline.domain.account import Wallet, WalletChange
 from numberline.domain.blocks import Block
 from numberline.domain.ledger import Charge, Movement
 from numberline.domain.phone import block_of
@@ -80,10 +80,10 @@ class Buyer(msgspec.Struct):
 
 
 class Effects(msgspec.Struct):
-    """What a batch of decisions changes."""
+    """What a batch of decisions changes; wallets by account id."""
 
     blocks: dict[tuple[int, int], Block] = msgspec.field(default_factory=dict)
-    buyers: dict[int, Buyer] = msgspec.field(default_factory=dict)
+    wallets: dict[int, WalletChange] = msgspec.field(default_factory=dict)
     rentals: list[Rental] = msgspec.field(default_factory=list)
     movements: list[Movement] = msgspec.field(default_factory=list)
     charges: list[Charge] = msgspec.field(default_factory=list)
@@ -132,9 +132,13 @@ class WorkingSet(msgspec.Struct, kw_only=True):
         self.effects.rentals.append(rental)
         self.effects.charges.append(charge)
 
-    def record(self, buyer: Buyer, movement: Movement) -> None:
-        """Record a movement of a buyer's money that has been applied to the wallet."""
-        self.effects.buyers[buyer.account.id] = buyer
+    def record(self, movement: Movement, change: WalletChange) -> None:
+        """Record a movement of a buyer's money, and what it has added to the wallet."""
+        known = self.effects.wallets.get(movement.account_id)
+        if known is None:
+            self.effects.wallets[movement.account_id] = change
+        else:
+            known.add(change)
         self.effects.movements.append(movement)
 
     def keep(self, key: AnswerKey, answer: StoredAnswer) -> None:

@@ -24,7 +24,7 @@ from numberline.domain.working_set import Needs, WorkingSet
 from numberline.service.catalog import CatalogCache
 from numberline.store.contract import DistantWriter, Store, Writer
 from numberline.store.errors import REFUSALS, CommitUnknown, ConstraintViolated, StoreBusy, StoreUnavailable
-from numberline.store.memory import Memory, Offers, Recalled
+from numberline.store.memory import Memory, Offers, Recalled, Verdict
 from numberline.store.sale import Shortage, changes_of
 from numberline.store.transaction import Transaction
 
@@ -302,9 +302,12 @@ class _Batch:
         self._memory = memory
         self._needs = Needs()
         self._early: dict[int, Refusal] = {}
+        self._accounts: dict[int, set[int]] = {}
         for place, order in enumerate(orders):
             try:
-                self._needs.add(order.needs(catalog))
+                needs = order.needs(catalog)
+                self._accounts[place] = needs.account_ids
+                self._needs.add(needs)
             except Refusal as refusal:
                 self._early[place] = refusal
 
@@ -349,14 +352,20 @@ class _Batch:
         world = recalled.world(iter(rental_ids), iter(movement_ids))
         answers = self._decide_all(world)
         try:
-            is_held, version = await writer.write_if(recalled.is_held, *changes_of(world.effects), more=more)
+            is_held = recalled.is_held(world.effects.wallets, self._refused(answers))
+            row = await writer.write_if(is_held, *changes_of(world.effects), more=more)
         except StoreBusy:
             # Asking is tried more than once, and then says whether others are in the way for good.
-            is_held, version = False, 0
-        if not is_held:
             self._memory.distrust()
             return None
-        self._memory.keep_recalled(world.effects, version)
+        verdict = Verdict(*row)
+        if not verdict.are_blocks_same:
+            self._memory.give_way(recalled)
+            return None
+        if not verdict.is_held:
+            self._memory.distrust()
+            return None
+        self._memory.keep_recalled(world.effects, verdict)
         return answers, len(world.effects.rentals)
 
     async def _run_asking(self, writer: Writer, more: Callable[[], bool]) -> tuple[_Outcome, WorkingSet]:
@@ -391,6 +400,14 @@ class _Batch:
             answer(place) if order.access_revision in (None, access_revision) else CallerOutdated()
             for place, order in enumerate(self._orders)
         ]
+
+    def _refused(self, answers: list[bytes | Refusal | CallerOutdated]) -> set[int]:
+        """The accounts of orders that were refused for what was found of them."""
+        refused: set[int] = set()
+        for place, accounts in self._accounts.items():
+            if isinstance(answers[place], Refusal):
+                refused |= accounts
+        return refused
 
     def _check_revision(self, revision: int) -> None:
         if revision != self._catalog.revision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Final
 
@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import bindparam, func, select, update
 
 from numberline.domain.access import Account
-from numberline.domain.account import Profile, Wallet
+from numberline.domain.account import Profile, Wallet, WalletChange
 from numberline.domain.clock import from_micros, to_micros
 from numberline.domain.ledger import Movement
 from numberline.domain.regulation import AddressDetails, RegulationAddress
@@ -19,7 +19,7 @@ from numberline.domain.working_set import Buyer
 from numberline.store.access import identity_of, to_account
 from numberline.store.contract import Row
 from numberline.store.memory import version_of
-from numberline.store.questions import Questions, day
+from numberline.store.questions import MONEY, Questions, day
 from numberline.store.schema import (
     account,
     movement,
@@ -29,7 +29,7 @@ from numberline.store.schema import (
     verification,
     wallet,
 )
-from numberline.store.statements import Statement, insert_into, select_all, update_rows, within
+from numberline.store.statements import Statement, add_to_rows, insert_into, select_all, update_rows, within
 
 
 class AccountRecord(msgspec.Struct, frozen=True):
@@ -42,23 +42,16 @@ class AccountRecord(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-_MONEY = (
-    wallet.c.funds_micros,
-    wallet.c.held_micros,
-    wallet.c.credit_limit_micros,
-    wallet.c.rental_count,
-    wallet.c.rental_limit,
-)
 _with_wallet = account.join(wallet, wallet.c.account_id == account.c.id)
 _BUYERS = (
-    select(*identity_of(account), *_MONEY, version_of(account), version_of(wallet))
+    select(*identity_of(account), *MONEY, version_of(account), version_of(wallet))
     .select_from(_with_wallet)
     .where(within(account.c.id, "account_ids"))
     .order_by(account.c.id)
 )
 READ_BUYERS = Statement(_BUYERS)
 _MONEY_AT: Final = len(identity_of(account))
-_VERSIONS_AT: Final = _MONEY_AT + len(_MONEY)
+_VERSIONS_AT: Final = _MONEY_AT + len(MONEY)
 _LOCK_WALLETS = Statement(
     select(wallet.c.account_id)
     .where(within(wallet.c.account_id, "account_ids"))
@@ -79,7 +72,7 @@ _RECORDS = (
         account.c.email,
         account.c.profile,
         account.c.created_at,
-        *_MONEY,
+        *MONEY,
     )
     .select_from(_with_wallet)
     .order_by(account.c.id)
@@ -90,7 +83,9 @@ _INSERT_ACCOUNT = insert_into(account)
 _INSERT_WALLET = insert_into(wallet)
 _INSERT_ADDRESS = insert_into(regulation_address)
 _INSERT_VERIFICATION = insert_into(verification)
-SAVE_WALLETS = update_rows(wallet, ("account_id",), "funds_micros", "held_micros", "rental_count")
+_WALLET_ROW = "funds_micros", "held_micros", "rental_count"
+_SAVE_WALLETS = update_rows(wallet, ("account_id",), *_WALLET_ROW)
+CHANGE_WALLETS = add_to_rows(wallet, ("account_id",), *_WALLET_ROW)
 _SET_FLAGS = Statement(
     update(account)
     .where(account.c.id == bindparam("id_"))
@@ -208,7 +203,11 @@ class AccountQuestions(Questions):
 
     async def save_wallets(self, buyers: Collection[Buyer]) -> None:
         """Write back the wallets of locked accounts."""
-        await self.connection.write_rows((SAVE_WALLETS, wallet_rows(buyers)))
+        rows = [
+            (buyer.account.id, buyer.wallet.funds_micros, buyer.wallet.held_micros, buyer.wallet.rental_count)
+            for buyer in buyers
+        ]
+        await self.connection.write_rows((_SAVE_WALLETS, rows))
 
     async def insert_movements(self, movements: Collection[Movement]) -> None:
         """Write movements with their postings."""
@@ -220,11 +219,11 @@ class AccountQuestions(Questions):
 # Rows are in the order of their table's columns.
 
 
-def wallet_rows(buyers: Collection[Buyer]) -> list[tuple[object, ...]]:
-    """What changes of wallets, as rows of `SAVE_WALLETS`."""
+def wallet_rows(changes: Mapping[int, WalletChange]) -> list[tuple[object, ...]]:
+    """Changes of wallets by account id, as rows of `CHANGE_WALLETS`."""
     return [
-        (buyer.account.id, buyer.wallet.funds_micros, buyer.wallet.held_micros, buyer.wallet.rental_count)
-        for buyer in buyers
+        (account_id, change.funds_micros, change.held_micros, change.rental_count)
+        for account_id, change in sorted(changes.items())
     ]
 
 

@@ -3,24 +3,29 @@
 A batch that finds all it needs here is decided from memory. One statement then locks the rows, compares their versions
 with those that are remembered, and saves the batch only if all are the same: one exchange where locking, loading,
 saving and committing are four. If anything has changed nothing is saved, and the batch begins again by asking.
+
+Two desks may serve the same buyers. A wallet that another desk has changed will do as well, as long as what is in it now
+pays for all that the batch buys; the answer tells what is in it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ARRAY, BigInteger, Table, and_, bindparam, column, func, literal_column, select
+from sqlalchemy import ARRAY, BigInteger, Table, and_, bindparam, column, func, literal_column, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
+from numberline.domain.account import Wallet, WalletChange
 from numberline.domain.blocks import Block
 from numberline.domain.working_set import Buyer, Effects, Needs, WorkingSet
 from numberline.store.contract import Question, Row
+from numberline.store.questions import MONEY
 from numberline.store.schema import access_revision, account, block, catalog_revision, wallet
 from numberline.store.statements import Statement, within
 
@@ -33,6 +38,7 @@ _BLOCKS_MAX: Final = 8
 # A batch with more is too long for one exchange.
 _RENTALS_MAX: Final = 1_000
 _DISTRUST_MAX: Final = 6
+_UNCHANGED: Final = WalletChange()
 
 # The offers that one region is sold from.
 Offers = tuple[int, ...]
@@ -96,15 +102,20 @@ def _asked(name: str, **columns: TypeEngine[Any]) -> FromClause:
 def _is_held() -> Statement:
     """Lock wallets, then blocks, and tell whether they, the accounts, the catalogue and who may do what are as remembered.
 
-    Nothing is waited for but wallets, in the one order of all. The first column tells, the second is the version of
-    what is saved by it.
+    A wallet that has another version will do if it has `spent` and room for `rented` more; a `spent` of NULL asks for the
+    remembered version. Nothing is waited for but wallets, in the one order of all. The row is that of a `Verdict`.
     """
     accounts = _asked(
-        "asked_account", account_ids=BigInteger(), account_versions=_Xid(), wallet_versions=_Xid()
+        "asked_account",
+        account_ids=BigInteger(),
+        account_versions=_Xid(),
+        wallet_versions=_Xid(),
+        spent=BigInteger(),
+        rented=BigInteger(),
     )
     blocks = _asked("asked_block", offer_ids=BigInteger(), prefixes=BigInteger(), block_versions=_Xid())
     wallets = (
-        select(wallet.c.account_id, version_of(wallet).label("version"))
+        select(wallet.c.account_id, *MONEY, version_of(wallet).label("version"))
         .where(within(wallet.c.account_id, "account_ids"))
         .order_by(wallet.c.account_id)
         .with_for_update()
@@ -121,24 +132,46 @@ def _is_held() -> Statement:
         .with_for_update(of=block, skip_locked=True)
         .cte("locked_block")
     )
-    same_accounts = (
+    is_wallet_same = wallets.c.version == accounts.c.wallet_versions
+    will_do = and_(
+        wallets.c.funds_micros + wallets.c.credit_limit_micros >= accounts.c.spent,
+        or_(
+            wallets.c.rental_limit.is_(None),
+            wallets.c.rental_count + accounts.c.rented <= wallets.c.rental_limit,
+        ),
+    )
+    good_accounts = (
         select(func.count())
         .select_from(accounts)
         .join(wallets, wallets.c.account_id == accounts.c.account_ids)
         .join(account, account.c.id == accounts.c.account_ids)
-        .where(wallets.c.version == accounts.c.wallet_versions)
-        .where(version_of(account) == accounts.c.account_versions)
+        .where(or_(is_wallet_same, will_do), version_of(account) == accounts.c.account_versions)
         .scalar_subquery()
     )
     same_blocks = select(func.count()).select_from(picked).scalar_subquery()
-    is_same = and_(
-        same_accounts == func.cardinality(bindparam("account_ids", type_=ARRAY(BigInteger))),
-        same_blocks == func.cardinality(bindparam("offer_ids", type_=ARRAY(BigInteger))),
+    are_blocks_same = same_blocks == func.cardinality(bindparam("offer_ids", type_=ARRAY(BigInteger)))
+    is_held = and_(
+        good_accounts == func.cardinality(bindparam("account_ids", type_=ARRAY(BigInteger))),
+        are_blocks_same,
         catalog_revision.c.revision == bindparam("catalog", type_=BigInteger),
         access_revision.c.revision == bindparam("access", type_=BigInteger),
     )
+    others = (
+        select(*wallets.c)
+        .select_from(accounts)
+        .join(wallets, wallets.c.account_id == accounts.c.account_ids)
+        .where(~is_wallet_same)
+        .subquery("other_wallet")
+    )
     revisions = catalog_revision.join(access_revision, access_revision.c.id == catalog_revision.c.id)
-    return Statement(select(is_same.label("is_held"), own_version()).select_from(revisions))
+    return Statement(
+        select(
+            is_held.label("is_held"),
+            own_version(),
+            are_blocks_same,
+            select(func.array_agg(literal_column("other_wallet"))).select_from(others).scalar_subquery(),
+        ).select_from(revisions)
+    )
 
 
 IS_HELD: Final = _is_held()
@@ -167,6 +200,10 @@ class Heads:
         else:
             self._heads.pop(offer_id, None)
 
+    def pass_over(self, offer_id: int, prefix: int) -> None:
+        """Look below a prefix first."""
+        self._heads[offer_id] = prefix - 1, self._heads.get(offer_id, (TOP, 0))[1]
+
 
 class Seen(msgspec.Struct):
     """The versions of what a transaction has locked, and its own, which its changes get."""
@@ -176,22 +213,56 @@ class Seen(msgspec.Struct):
     blocks: dict[BlockKey, int] = msgspec.field(default_factory=dict)
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether what was remembered will do, so that the batch has been saved, and the version of what is saved by it.
+
+    If not, `are_blocks_same` tells whether it failed for another reason than blocks. `other_wallets` have another version
+    than was remembered: account id, `MONEY`, version.
+    """
+
+    is_held: bool
+    version: int
+    are_blocks_same: bool
+    other_wallets: Sequence[Row] | None
+
+
 class Recalled(msgspec.Struct, frozen=True):
-    """What a batch needs, out of memory, and the question whether it is still so."""
+    """What a batch needs, out of memory: buyers with the versions of account and wallet, blocks with theirs."""
 
     catalog_revision: int
     access_revision: int
-    buyers: dict[int, Buyer]
-    blocks: dict[BlockKey, Block]
-    is_held: Question
+    known: dict[int, tuple[Buyer, int, int]]
+    picked: list[tuple[Block, int]]
+
+    def is_held(self, wallets: Mapping[int, WalletChange], refused: Collection[int]) -> Question:
+        """The question whether it will still do, for what a batch does to wallets, as a row of `Verdict`.
+
+        Who is `refused` must have the very wallet that is remembered.
+        """
+        changes = [wallets.get(account_id, _UNCHANGED) for account_id in self.known]
+        return IS_HELD, {
+            "account_ids": list(self.known),
+            "account_versions": [version for _, version, _ in self.known.values()],
+            "wallet_versions": [version for _, _, version in self.known.values()],
+            "spent": [
+                None if account_id in refused else -change.funds_micros
+                for account_id, change in zip(self.known, changes, strict=True)
+            ],
+            "rented": [change.rental_count for change in changes],
+            "offer_ids": [found.offer_id for found, _ in self.picked],
+            "prefixes": [found.prefix for found, _ in self.picked],
+            "block_versions": [version for _, version in self.picked],
+            "catalog": self.catalog_revision,
+            "access": self.access_revision,
+        }
 
     def world(self, rental_ids: Iterator[int], movement_ids: Iterator[int]) -> WorkingSet:
         """What the batch is decided on."""
         return WorkingSet(
             catalog_revision=self.catalog_revision,
             access_revision=self.access_revision,
-            buyers=self.buyers,
-            blocks=self.blocks,
+            buyers={account_id: buyer for account_id, (buyer, _, _) in self.known.items()},
+            blocks={(found.offer_id, found.prefix): found for found, _ in self.picked},
             owners={},
             addresses={},
             answers={},
@@ -235,25 +306,7 @@ class Memory:
         blocks = [found for pick in picks if pick is not None for found in pick]
         if len(known) < len(buyers) or None in picks:
             return None
-        return Recalled(
-            revision,
-            self._access_revision,
-            {account_id: found[0] for account_id, found in known.items()},
-            {(found.offer_id, found.prefix): found for found, _ in blocks},
-            (
-                IS_HELD,
-                {
-                    "account_ids": list(known),
-                    "account_versions": [found[1] for found in known.values()],
-                    "wallet_versions": [found[2] for found in known.values()],
-                    "offer_ids": [found.offer_id for found, _ in blocks],
-                    "prefixes": [found.prefix for found, _ in blocks],
-                    "block_versions": [version for _, version in blocks],
-                    "catalog": revision,
-                    "access": self._access_revision,
-                },
-            ),
-        )
+        return Recalled(revision, self._access_revision, known, blocks)
 
     def _pick(self, offers: Offers, count: int) -> list[tuple[Block, int]] | None:
         """Enough blocks of the cheapest offer. Of the others none is sold before it is known to be sold out."""
@@ -295,7 +348,7 @@ class Memory:
             self._buyers.clear()
         for account_id, buyer in world.buyers.items():
             account_version, wallet_version = self._seen.accounts[account_id]
-            if account_id in world.effects.buyers:
+            if account_id in world.effects.wallets:
                 wallet_version = self._seen.own
             self._buyers[account_id] = (
                 Buyer(buyer.account, buyer.wallet, {}, {}),
@@ -326,16 +379,21 @@ class Memory:
         key = found.offer_id, found.prefix
         return self._seen.own if key in effects.blocks else self._seen.blocks[key]
 
-    def keep_recalled(self, effects: Effects, version: int) -> None:
-        """Remember what was saved by one statement, which has given it a version."""
+    def keep_recalled(self, effects: Effects, verdict: Verdict) -> None:
+        """Remember what was saved by one statement."""
         self._used_at = time.monotonic()
         self._distrust = max(0, self._distrust - 1)
-        for account_id in effects.buyers:
+        for account_id, *money, version in verdict.other_wallets or ():
             buyer, account_version, _ = self._buyers[account_id]
-            self._buyers[account_id] = buyer, account_version, version
+            wallet = Wallet(*money)
+            wallet.change(effects.wallets.get(account_id, _UNCHANGED))
+            self._buyers[account_id] = Buyer(buyer.account, wallet, {}, {}), account_version, version
+        for account_id in effects.wallets:
+            buyer, account_version, _ = self._buyers[account_id]
+            self._buyers[account_id] = buyer, account_version, verdict.version
         for (offer_id, prefix), found in effects.blocks.items():
             if found.free_map:
-                self._blocks[offer_id][prefix] = found, version
+                self._blocks[offer_id][prefix] = found, verdict.version
             else:
                 del self._blocks[offer_id][prefix]
 
@@ -344,8 +402,20 @@ class Memory:
         self._buyers.clear()
         self._blocks.clear()
 
+    def give_way(self, recalled: Recalled) -> None:
+        """Others sell from the same blocks: leave them to it and sell from those below."""
+        for account_id in recalled.known:
+            del self._buyers[account_id]
+        for found, _ in recalled.picked:
+            self._blocks.pop(found.offer_id, None)
+            self.heads.pass_over(found.offer_id, found.prefix)
+        self._pause_for(self._distrust + 1)
+
     def distrust(self) -> None:
         """Others change what is remembered here: forget it, and the more often that happens, the longer ask instead."""
         self.forget()
-        self._distrust = min(_DISTRUST_MAX, self._distrust + 2)
+        self._pause_for(self._distrust + 2)
+
+    def _pause_for(self, distrust: int) -> None:
+        self._distrust = min(_DISTRUST_MAX, distrust)
         self._pause = 2**self._distrust - 1

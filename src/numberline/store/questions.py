@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, update
 
-from numberline.store.schema import id_range
+from numberline.store.schema import id_range, wallet
 from numberline.store.statements import Statement
 
 if TYPE_CHECKING:
@@ -20,6 +20,15 @@ RESERVE_IDS: Final = Statement(
     .where(id_range.c.name == bindparam("name_"))
     .values(next_id=id_range.c.next_id + bindparam("count_"))
     .returning(id_range.c.next_id)
+)
+
+# A wallet as the domain has it, column by column.
+MONEY: Final = (
+    wallet.c.funds_micros,
+    wallet.c.held_micros,
+    wallet.c.credit_limit_micros,
+    wallet.c.rental_count,
+    wallet.c.rental_limit,
 )
 
 

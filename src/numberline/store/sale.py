@@ -20,10 +20,10 @@ from numberline.domain.phone import BLOCK_SIZE, block_of
 from numberline.domain.rental import Rental
 from numberline.domain.working_set import AnswerKey, Effects, Needs, StoredAnswer, WorkingSet
 from numberline.store.accounts import (
+    CHANGE_WALLETS,
     INSERT_MOVEMENTS,
     INSERT_POSTINGS,
     READ_BUYERS,
-    SAVE_WALLETS,
     AccountQuestions,
     movement_rows,
     posting_rows,
@@ -220,10 +220,9 @@ def _to_answer(row: Row) -> StoredAnswer:
 
 def changes_of(effects: Effects) -> list[Changes]:
     """What a batch decided, as changes of rows."""
-    buyers = [effects.buyers[account_id] for account_id in sorted(effects.buyers)]
     return [
         (SAVE_BLOCKS, block_rows(effects.blocks.values())),
-        (SAVE_WALLETS, wallet_rows(buyers)),
+        (CHANGE_WALLETS, wallet_rows(effects.wallets)),
         (_INSERT_RENTAL, [_rental_row(found) for found in effects.rentals]),
         (INSERT_MOVEMENTS, movement_rows(effects.movements)),
         (INSERT_POSTINGS, posting_rows(effects.movements)),

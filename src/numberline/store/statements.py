@@ -188,10 +188,13 @@ class _Insert(RowChange):
 class _Update(RowChange):
     """No type has just these columns, so to PostgreSQL each of them travels as an array of its values."""
 
-    def __init__(self, table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> None:
+    def __init__(self, table: Table, key: tuple[str, ...], columns: tuple[str, ...], *, adds: bool) -> None:
         row_keys = " AND ".join(f"{name} = ?{place}" for place, name in enumerate(key, 1))
-        row_sets = ", ".join(f"{name} = ?{place}" for place, name in enumerate(columns, 1 + len(key)))
-        sets = ", ".join(f"{name} = v.{name}" for name in columns)
+        row_sets = ", ".join(
+            f"{name} = {f'{name} + ' if adds else ''}?{place}"
+            for place, name in enumerate(columns, 1 + len(key))
+        )
+        sets = ", ".join(f"{name} = {f't.{name} + ' if adds else ''}v.{name}" for name in columns)
         keys = " AND ".join(f"t.{name} = v.{name}" for name in key)
         super().__init__(
             key + columns,
@@ -221,7 +224,12 @@ def insert_into(table: Table) -> RowChange:
 
 def update_rows(table: Table, key: tuple[str, ...], *columns: str) -> RowChange:
     """Set `columns` of the rows that `key` names; the key's values come first."""
-    return _Update(table, key, columns)
+    return _Update(table, key, columns, adds=False)
+
+
+def add_to_rows(table: Table, key: tuple[str, ...], *columns: str) -> RowChange:
+    """Add to `columns` of the rows that `key` names, whatever stands in them; the key's values come first."""
+    return _Update(table, key, columns, adds=True)
 
 
 def select_all(table: Table) -> Select[Any]:
