@@ -22,6 +22,7 @@ from numberline.api.render import build_render
 from numberline.domain.clock import Clock, SystemClock
 from numberline.doors.desk.client import DistantDesk
 from numberline.doors.desk.messages import Ticket
+from numberline.doors.desk.process import take_desk
 from numberline.doors.desk.server import DeskServer
 from numberline.doors.http import telemetry
 from numberline.doors.http.app import create_app
@@ -31,7 +32,7 @@ from numberline.service.context import Policy, Services
 from numberline.service.desk import Counter, Desk, Order, Served
 from numberline.settings import PREFIX, Settings, load_settings
 from numberline.store.migrate import require_head
-from numberline.store.opening import open_store
+from numberline.store.opening import engine_of, open_store
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Where the desk's process listens; told to the processes that serve.
-DESK_SOCKET: Final = f"{PREFIX}DESK_SOCKET"
+# Where the desks' processes listen; told to the processes that serve.
+DESK_SOCKETS: Final = f"{PREFIX}DESK_SOCKETS"
 _SWITCH_SECONDS: Final = 0.0005
 
 
@@ -94,11 +95,17 @@ def create_server_app(settings: Settings, clock: Clock, desk: Counter | None = N
 
 
 def create_app_from_environment() -> ASGIApp:
-    """The application of a process that serves, which finds its settings and the way to the desk in the environment."""
-    desk = DistantDesk(Path(os.environ[DESK_SOCKET]), observe=_count)
+    """The application of a process that serves, which finds its settings and the way to its desk in the environment."""
+    socket_paths = [Path(path) for path in os.environ[DESK_SOCKETS].split(os.pathsep)]
+    desk = DistantDesk(take_desk(socket_paths), observe=_count)
     app = create_server_app(_settings_from_environment(), SystemClock(), desk)
     _settle_in()
     return app
+
+
+def desk_count(settings: Settings) -> int:
+    """How many desks serve the processes of a server: SQLite has one writer, PostgreSQL as many as one likes."""
+    return 1 if engine_of(settings.database) == "sqlite" else settings.processes
 
 
 def serve_desk_from_environment(listener: socket.socket, leash: int) -> None:

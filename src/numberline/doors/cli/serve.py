@@ -34,7 +34,8 @@ _FILE: Final = """\
 # host = "localhost"
 # port = 8443
 
-# How many processes take requests. One more settles what all of them sell.
+# How many processes take requests. On PostgreSQL each has one more that settles what it sells, on SQLite all have one
+# together.
 # processes = 1
 
 # HTTPS needs a certificate. Without these two the server makes one under an authority of its own, ca.pem in this

@@ -46,8 +46,8 @@ def _names(settings: Settings) -> list[str]:
 
 def start_server(settings: Settings, certificates: Certificates | None, on_ready: Callable[[], None]) -> None:
     """Serve until told to stop, then return; Trouble when it would not start."""
-    from numberline.app import DESK_SOCKET, serve_desk_from_environment  # noqa: PLC0415
-    from numberline.doors.desk.process import desk_process  # noqa: PLC0415
+    from numberline.app import DESK_SOCKETS, desk_count, serve_desk_from_environment  # noqa: PLC0415
+    from numberline.doors.desk.process import desk_processes  # noqa: PLC0415
     from numberline.doors.http import telemetry  # noqa: PLC0415
     from numberline.doors.http.server import CannotListen, serve  # noqa: PLC0415
 
@@ -61,8 +61,8 @@ def start_server(settings: Settings, certificates: Certificates | None, on_ready
         on_ready()
 
     try:
-        with desk_process(serve_desk_from_environment) as socket_path:
-            os.environ[DESK_SOCKET] = str(socket_path)
+        with desk_processes(serve_desk_from_environment, desk_count(settings)) as socket_paths:
+            os.environ[DESK_SOCKETS] = os.pathsep.join(map(str, socket_paths))
             code = serve(
                 _TARGET,
                 host="" if settings.host == "*" else settings.host,

@@ -1,12 +1,13 @@
-"""The life of the desk's process: begun before anything else runs, begun again when it dies, ended with its server.
+"""The life of desks' processes: begun before anything else runs, begun again when they die, ended with their server.
 
-A process in between, the keeper, waits for the desk and begins it again: it runs nothing else, so a fork of it is a
-fresh start, where a fork of a serving process would copy its threads' locks. All hold the same listening socket; while
+A process in between, the keeper, waits for its desk and begins it again: it runs nothing else, so a fork of it is a
+fresh start, where a fork of a serving process would copy its threads' locks. Both hold the same listening socket; while
 the desk is away, doors queue there.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import select
@@ -15,10 +16,10 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
 
 from numberline.domain import limits
 
@@ -31,6 +32,7 @@ _LONG_LIFE_SECONDS: Final = 10.0
 
 _PREFIX: Final = "numberline-desk-"
 _NAME: Final = "socket"
+_DOOR_NAME: Final = "door"
 _SWEEP_SECONDS: Final = 60.0
 
 # Serves orders on a listening socket until the pipe is closed whose reading end it is given.
@@ -38,30 +40,58 @@ Serve = Callable[[socket.socket, int], None]
 
 
 @contextmanager
-def desk_process(serve: Serve) -> Iterator[Path]:
-    """Run a desk in a process of its own; gives the path of the socket it listens on.
+def desk_processes(serve: Serve, count: int = 1) -> Iterator[list[Path]]:
+    """Run desks, each in a process of its own; gives the paths of the sockets they listen on.
 
-    `serve` runs in that process, a copy of this one, until the pipe it is given is closed: that is when this context
-    ends, and when this process does. It has `DESK_STOP_SECONDS` for what waits even then.
+    `serve` runs in each of them, a copy of this process, until the pipe it is given is closed: that is when this context
+    ends, and when this process does. They have `DESK_STOP_SECONDS` for what waits even then.
     """
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    path = folder / _NAME
+    # Whoever holds the writing end lives: a kill lets go of it too.
+    leash, held = os.pipe()
+    folders = [Path(tempfile.mkdtemp(prefix=_PREFIX)) for _ in range(count)]
+    keepers = [_begin_keeper(serve, folder, leash, held) for folder in folders]
+    os.close(leash)
+    try:
+        yield [folder / _NAME for folder in folders]
+    finally:
+        os.close(held)
+        for keeper in keepers:
+            os.waitpid(keeper, 0)
+
+
+# The locks that say which desk is this process's own.
+_taken: Final[list[IO[str]]] = []
+
+
+def take_desk(paths: Sequence[Path]) -> Path:
+    """The desk that this process hands its orders in at, of those that listen on `paths`.
+
+    One that no other process has taken, as long as there is one: it is free again when this process ends. Whoever comes
+    then, such as the next one while the last is still about to leave, shares the first.
+    """
+    for path in paths:
+        # Held until the process ends, however it ends.
+        lock = (path.parent / _DOOR_NAME).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        _taken.append(lock)
+        return path
+    return paths[0]
+
+
+def _begin_keeper(serve: Serve, folder: Path, leash: int, held: int) -> int:
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
+        listener.bind(str(folder / _NAME))
         listener.listen(socket.SOMAXCONN)
-        # Whoever holds the writing end lives: a kill lets go of it too.
-        leash, held = os.pipe()
         keeper = os.fork()
         if keeper == 0:
             os.close(held)
             _keep(serve, listener, leash, folder)
-    os.close(leash)
-    try:
-        yield path
-    finally:
-        os.close(held)
-        os.waitpid(keeper, 0)
+    return keeper
 
 
 def _sweep() -> None:

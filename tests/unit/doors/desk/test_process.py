@@ -20,7 +20,7 @@ import pytest
 RUN: Final = """
 import os, select, signal, sys, time
 from numberline.domain import limits
-from numberline.doors.desk.process import desk_process
+from numberline.doors.desk.process import desk_processes
 
 limits.DESK_STOP_SECONDS = 0.5
 way = sys.argv[1]
@@ -40,10 +40,10 @@ def serve(listener, leash):
             door.sendall(f"{os.getpid()} {os.getppid()}".encode())
 
 
-with desk_process(serve) as path:
+with desk_processes(serve, 2 if way == "two" else 1) as paths:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: print(number, flush=True))
-    print(path, flush=True)
+    print(*paths, sep=os.linesep, flush=True)
     sys.stdin.read()
     if way == "broken":
         raise RuntimeError("the server failed")
@@ -73,9 +73,13 @@ class Served:
 
     def ask(self) -> tuple[int, int]:
         """The ids of the desk and its keeper; whoever asks while there is no desk waits for it."""
+        return self.ask_at(self.path)
+
+    def ask_at(self, path: Path) -> tuple[int, int]:
+        """The same of the desk that listens elsewhere."""
         with socket.socket(socket.AF_UNIX) as door:
             door.settimeout(10)
-            door.connect(str(self.path))
+            door.connect(str(path))
             desk, keeper = door.recv(100).split()
         return int(desk), int(keeper)
 
@@ -161,6 +165,66 @@ def test_a_desk_that_fails_tells_why_and_is_begun_again(served: Callable[..., Se
     assert "RuntimeError: no settings" in err
     assert err.count("is begun again") == 1
     assert server.is_gone()
+
+
+# Several desks.
+
+TAKE: Final = """
+import sys
+from pathlib import Path
+from numberline.doors.desk.process import take_desk
+
+print(take_desk([Path(path) for path in sys.argv[1:]]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_each_door_has_a_desk_of_its_own_as_long_as_there_is_one(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "socket" for name in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+
+    def take() -> tuple[subprocess.Popen[str], Path]:
+        door = subprocess.Popen(
+            [sys.executable, "-c", TAKE, *map(str, paths)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert door.stdout is not None
+        return door, Path(door.stdout.readline().rstrip("\n"))
+
+    doors = [take() for _ in range(3)]
+    try:
+        assert [path for _, path in doors] == [*paths, paths[0]], "the third shares the first one's"
+        doors[1][0].kill()
+        doors[1][0].communicate(timeout=10)
+        doors.append(take())
+        assert doors[-1][1] == paths[1], "what was taken is free when its door has ended"
+    finally:
+        for door, _ in doors:
+            door.kill()
+            door.communicate(timeout=10)
+
+
+def test_several_desks_end_with_their_server(served: Callable[..., Served]) -> None:
+    server = served("two")
+    second = server.ask_at(Path(server.read_line()))
+    assert len({server.desk, server.keeper, *second}) == 4
+    code, seconds, out, _ = server.leave()
+    assert (code, out) == (0, "left\n")
+    assert seconds < 3
+    assert server.is_gone()
+    assert not any(map(is_running, second))
+
+
+def test_several_desks_end_when_their_server_is_killed(served: Callable[..., Served]) -> None:
+    server = served("two")
+    second = server.ask_at(Path(server.read_line()))
+    server.process.kill()
+    server.process.wait(timeout=10)
+    wait_until(lambda: server.is_gone() and not any(map(is_running, second)))
 
 
 # Stopping.
