@@ -10,6 +10,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 import pytest
+from sqlalchemy import update
 
 from numberline.domain.access import Account
 from numberline.domain.account import Wallet, WalletChange
@@ -20,6 +21,8 @@ from numberline.store import memory, postgres
 from numberline.store.memory import Memory, Verdict
 from numberline.store.migrate import migrate
 from numberline.store.opening import open_store
+from numberline.store.schema import wallet
+from numberline.store.statements import Statement
 from numberline.store.transaction import Transaction
 from tests.kit import world
 from tests.kit.world import Town, build_town
@@ -29,7 +32,7 @@ IN_HOLLYWOOD: Final = {
     "phone_category_name": "local",
     "phone_region_id": world.HOLLYWOOD,
 }
-INSUFFICIENT_MONEY, FROZEN = 127, 104
+INSUFFICIENT_MONEY, FROZEN, LIMITED = 127, 104, 314
 
 
 async def buy(town: Town, count: int = 1) -> list[int]:
@@ -133,6 +136,54 @@ async def _add_funds(write: Transaction, micros: int) -> None:
     await write.save_wallets([buyer])
 
 
+async def test_a_wallet_that_others_changed_need_not_be_asked_for_while_it_pays(
+    town: Town, ways: Ways
+) -> None:
+    """What others add or take stays in the wallet, and what is remembered afterwards is what is in it."""
+    await buy(town)
+    price = await _price(town)
+    for change in (10**9, -5 * 10**8, price, -price):
+        await town.store.write(lambda write, change=change: _add_funds(write, change))  # type: ignore[misc]
+        before = await town.wallet()
+        await buy(town, 2)
+        after = await town.wallet()
+        assert after.funds_micros == before.funds_micros - 2 * price
+        assert after.rental_count == before.rental_count + 2
+    if town.store.engine == "postgres":
+        assert ways.wrong == 0
+
+    # Down to the last number that it pays for, by what is remembered alone.
+    asked = ways.asked
+    rest = (await town.wallet()).available_micros
+    await town.store.write(lambda write: _add_funds(write, 3 * price - 1 - rest))
+    await buy(town, 2)
+    assert await refusal(town) == INSUFFICIENT_MONEY
+    assert (await town.wallet()).available_micros == price - 1
+    if town.store.engine == "postgres":
+        assert (ways.asked, ways.wrong) == (asked, 0)
+
+
+async def _price(town: Town) -> int:
+    before = (await town.wallet()).funds_micros
+    await buy(town)
+    return before - (await town.wallet()).funds_micros
+
+
+async def test_a_limit_that_others_lowered_meanwhile_holds(town: Town, ways: Ways) -> None:
+    await buy(town)
+    held = (await town.wallet()).rental_count
+    await town.store.write(lambda write: _limit_rentals(write, held + 1))
+    assert await buy(town)
+    assert await refusal(town) == LIMITED
+    await town.store.write(lambda write: _limit_rentals(write, None))
+    assert await buy(town)
+
+
+async def _limit_rentals(write: Transaction, limit: int | None) -> None:
+    changed = update(wallet).where(wallet.c.account_id == world.PARENT).values(rental_limit=limit)
+    await write.connection.execute(Statement(changed))
+
+
 async def test_two_desks_that_remember_the_same_thousand_sell_each_number_once(
     town_url: str, ways: Ways
 ) -> None:
@@ -217,6 +268,32 @@ async def test_a_wallet_that_changes_while_it_is_waited_for_is_read_anew(
         assert answer["error"]["code"] == INSUFFICIENT_MONEY
     else:
         assert answer["result"] == 1
+
+
+async def test_a_wallet_that_changes_while_it_is_waited_for_keeps_what_others_took(
+    distant_town: Town, postgres_url: str, ways: Ways
+) -> None:
+    """The statement began before the change: it must add to what the wallet has become."""
+    await buy(distant_town)
+    price = await _price(distant_town)
+    before = await distant_town.wallet()
+    other = await asyncpg.connect(postgres_url)
+    await other.execute("BEGIN")
+    await other.execute(
+        f"UPDATE wallet SET funds_micros = funds_micros - 7, rental_count = rental_count + 5"
+        f" WHERE account_id = {world.PARENT}"
+    )
+    buying = asyncio.create_task(buy(distant_town))
+    await _until_somebody_waits(other)
+    await other.execute("COMMIT")
+    await other.close()
+    await buying
+    after = await distant_town.wallet()
+    assert (after.funds_micros, after.rental_count) == (
+        before.funds_micros - 7 - price,
+        before.rental_count + 6,
+    )
+    assert ways.wrong == 0
 
 
 async def test_a_thousand_that_somebody_holds_is_not_waited_for(
