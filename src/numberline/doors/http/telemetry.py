@@ -68,6 +68,7 @@ _ATTACHED = Counter("numberline_attached_numbers", "Numbers attached.")
 
 # Whether other processes show what this one counts. The library decides by the same variable at the same time.
 _IS_SHARED: Final = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+_HAND_OVER_SECONDS: Final = 0.05
 
 
 class _Tally:
@@ -112,7 +113,7 @@ def know_methods(names: Iterable[str]) -> None:
 def count_request(method: str, error_code: int | None, seconds: float) -> None:
     """Count one answered request. ``error_code`` is the wire code of the error table, None for success.
 
-    The page of this process shows it at once; that of another process when the event loop has gone round.
+    The page of this process shows it at once; that of another process within `_HAND_OVER_SECONDS`.
     """
     tally = _tallies.get((method, error_code)) or _find_tally(method, error_code)
     tally.counts[bisect_left(_SECONDS, seconds)] += 1
@@ -141,7 +142,7 @@ def _hand_over_soon() -> None:
         return
     if _handing_over is not loop:
         _handing_over = loop
-        loop.call_soon(_hand_over)
+        loop.call_later(_HAND_OVER_SECONDS, _hand_over)
 
 
 def _hand_over() -> None:

@@ -93,7 +93,7 @@ def test_counts_reach_other_processes_without_being_asked(tmp_path: Path) -> Non
         "import asyncio, os; from numberline.doors.http import telemetry as t; t.know_methods(['A'])\n"
         "async def work():\n"
         "    for _ in range(3): t.count_request('A', None, 0.1); t.count_request('B', 103, 0.1)\n"
-        "    await asyncio.sleep(0.01)\n"
+        "    await asyncio.sleep(0.2)\n"
         "asyncio.run(work()); asyncio.run(work()); os._exit(0)"
     )
     environment = {
