@@ -25,6 +25,12 @@ PG_32, PG_128, PG_HOT = (
     "attach on PostgreSQL, 128 connections",
     "attach on PostgreSQL, hot",
 )
+# Two processes for HTTP with a desk each, as the README advises for PostgreSQL.
+PG_TWO_32, PG_TWO_128, PG_TWO_HOT = (
+    "attach on PostgreSQL, two processes",
+    "attach on PostgreSQL, two processes, 128 connections",
+    "attach on PostgreSQL, two processes, hot",
+)
 SQLITE_32, SQLITE_128 = "attach on SQLite", "attach on SQLite, 128 connections"
 TEAM, EMPTY = "a good team's stack", "FastAPI, empty endpoint"
 PRISM, PRISM_PRODUCTION = "Prism as it comes", "Prism in production mode"
@@ -36,14 +42,16 @@ def run(bench: Bench) -> Report:
     seconds = bench.seconds
     with ExitStack() as stack:
         postgres = stack.enter_context(bench.postgres())
-        pg_url, floor_url, team_url = (postgres.create_database() for _ in range(3))
+        pg_url, pg_two_url, floor_url, team_url = (postgres.create_database() for _ in range(4))
         sqlite_url = bench.new_sqlite()
         floors.prepare_postgres(floor_url)
         sqlite_floor = floors.SqliteFloor(bench.new_folder() / "floor.db")
         wait_for(prepare(pg_url))
+        wait_for(prepare(pg_two_url))
         wait_for(prepare(sqlite_url))
         wait_for(filling.fill(team_url, bench.size(1_000_000, 100_000)))
         pg = stack.enter_context(serving(bench, pg_url))
+        pg_two = stack.enter_context(serving(bench, pg_two_url, processes=2))
         sqlite = stack.enter_context(serving(bench, sqlite_url))
         team = stack.enter_context(peers.team_stack(bench, team_url))
         empty = stack.enter_context(peers.empty_endpoint(bench))
@@ -68,9 +76,12 @@ def run(bench: Bench) -> Report:
         steps: dict[str, Step] = {
             PG_FLOOR_MANY: postgres_floor(ACCOUNTS),
             PG_32: attach(pg, many),
+            PG_TWO_32: attach(pg_two, many),
             PG_128: attach(pg, many, 128),
+            PG_TWO_128: attach(pg_two, many, 128),
             PG_FLOOR_HOT: postgres_floor(1),
             PG_HOT: attach(pg, hot),
+            PG_TWO_HOT: attach(pg_two, hot),
             SQLITE_FLOOR: lambda: sqlite_floor.measure(seconds),
             SQLITE_32: attach(sqlite, many),
             SQLITE_128: attach(sqlite, many, 128),
@@ -79,7 +90,8 @@ def run(bench: Bench) -> Report:
             PRISM: peer(mock, mocked),
             PRISM_PRODUCTION: peer(mock_production, mocked),
         }
-        for server, messages in (pg, many), (sqlite, many), (team, many), (empty, many), (mock, mocked):
+        products = (pg, many), (pg_two, many), (sqlite, many)
+        for server, messages in *products, (team, many), (empty, many), (mock, mocked):
             wrk.warm_up(server.port, messages)
         wrk.warm_up(mock_production.port, mocked)
         report.figures = bench.measure(steps)
@@ -89,7 +101,11 @@ def run(bench: Bench) -> Report:
         _judge(report)
         for name, server, step in (("PostgreSQL", pg, PG_32), ("SQLite", sqlite, SQLITE_32)):
             _measure_latency(bench, report, name, server, many, median(report.figures, step) / 2)
-        for name, url in (("PostgreSQL", pg_url), ("SQLite", sqlite_url)):
+        for name, url in (
+            ("PostgreSQL", pg_url),
+            ("PostgreSQL with two processes", pg_two_url),
+            ("SQLite", sqlite_url),
+        ):
             report.at_most(f"findings of the auditor afterwards, {name}", asyncio.run(findings(url)), 0)
     return report
 
@@ -112,15 +128,19 @@ def _judge(report: Report) -> None:
     figures = report.figures
     for what, over, under, wanted in (
         ("PostgreSQL, many accounts, 32 connections: attach / floor", PG_32, PG_FLOOR_MANY, 1.6),
+        ("... with two processes", PG_TWO_32, PG_FLOOR_MANY, 1.6),
         ("PostgreSQL, many accounts, 128 connections: attach / floor", PG_128, PG_FLOOR_MANY, 1.8),
+        ("... with two processes for 128", PG_TWO_128, PG_FLOOR_MANY, 1.8),
         ("PostgreSQL, one hot account: attach / floor", PG_HOT, PG_FLOOR_HOT, 3.5),
+        ("... with two processes for one account", PG_TWO_HOT, PG_FLOOR_HOT, 3.5),
         ("SQLite: attach / floor", SQLITE_32, SQLITE_FLOOR, 1.2),
         ("attach on PostgreSQL / a good team's stack", PG_32, TEAM, 12),
         ("attach on PostgreSQL / Prism as it comes", PG_32, PRISM, 2.5),
         ("attach on PostgreSQL / Prism in production mode", PG_32, PRISM_PRODUCTION, 1.3),
     ):
         report.at_least(what, ratio(figures, over, under), wanted, " x")
-    cpu = {step: median(figures, step, "cpu_us") for step in (PG_32, PG_128, PG_HOT, SQLITE_32, SQLITE_128)}
+    steps = PG_32, PG_128, PG_HOT, PG_TWO_32, PG_TWO_128, PG_TWO_HOT, SQLITE_32, SQLITE_128
+    cpu = {step: median(figures, step, "cpu_us") for step in steps}
     rows = [[step, f"{value:,.0f}"] for step, value in cpu.items()]
     report.tables.append(Grid("Processor time of the server process", ("what", "µs per attach"), rows))
 
