@@ -198,6 +198,33 @@ async def test_a_thousand_that_sells_out_while_it_is_counted(
     assert total == Reference(blocks).search("*7*", 0, 0)[1]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [("*0000", "started_kept"), ("*7*", "started_kept"), ("*5000001", "all_kept"), ("1555*", None)],
+)
+async def test_a_million_is_looked_into_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, pattern: str, asked: str | None
+) -> None:
+    """For what is missing from started thousands, or, where matches lie close together, for all of them."""
+    blocks = [Block(1, prefix, 1000, ALL_FREE) for prefix in range(15555000, 15556000)]
+    for block in blocks[9::10]:
+        block.free_map ^= 1 << 1 | 1 << 777
+    await bring_in(store, blocks)
+    looks: list[str] = []
+    for name in ("started_kept", "all_kept"):
+        look = getattr(Transaction, name)
+
+        async def counted(self: Transaction, *rest: Any, name: str = name, look: Any = look) -> list[Any]:
+            looks.append(name)
+            found: list[Any] = await look(self, *rest)
+            return found
+
+        monkeypatch.setattr(Transaction, name, counted)
+    found = await search(store, pattern, 0, 20, offers=[1])
+    assert found == Reference(blocks).search(pattern, 0, 20)
+    assert looks == ([asked] if asked else [])
+
+
 async def test_short_numbers_of_several_lengths_are_counted_once(store: Store) -> None:
     """A beginning stands for one run of prefixes per length, and the shortest lie in one million."""
     blocks = [Block(1, prefix, 2, 0b11) for prefix in (1, 12, 123, 1234)]

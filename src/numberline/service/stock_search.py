@@ -18,6 +18,7 @@ from numberline.domain.blocks import (
     NUMBER_DIGITS_MAX,
     Mask,
     Million,
+    Million,
     count_matching,
     numbers_in,
     unpack,
@@ -43,7 +44,8 @@ _LATE: Final = 64_000
 class _Counted(msgspec.Struct):
     """How many numbers of a million match; `is_open` until its blocks have been looked at.
 
-    `started`, of a million whose thousand blocks are all there, is how many of them have sold something.
+    `started` is how many of its blocks have sold something, of a million that has all its thousand and is looked into for
+    what is missing; otherwise None.
     """
 
     million: int
@@ -51,6 +53,11 @@ class _Counted(msgspec.Struct):
     blocks: int
     is_open: bool
     started: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many blocks a look into it reads."""
+        return self.blocks if self.started is None else self.started
 
 
 class Search:
@@ -60,7 +67,7 @@ class Search:
         self._ask = ask
         self._offer_ids = offer_ids
         self._mask = mask
-        self._million, self._found = 0, mask.in_million(0)
+        self._last: tuple[int, Million] | None = None
 
     async def page(self, offset: int, count: int) -> Page[tuple[int, int]]:
         """Offer and number of matching free numbers, lowest number first, and how many match in all."""
@@ -109,9 +116,7 @@ class Search:
             elif whole == BLOCK_SIZE:
                 counted.append(_Counted(million, found.count, blocks, is_open=False))
             elif found.count:
-                # Two offers may have blocks of one thousand, and none of another.
-                is_complete = blocks == BLOCK_SIZE and len(self._offer_ids) == 1
-                started = BLOCK_SIZE - whole if is_complete else None
+                started = BLOCK_SIZE - whole if self._counts_missing(found, blocks, whole) else None
                 counted.append(_Counted(million, 0, blocks, is_open=True, started=started))
         for piece in _pieces(counted):
             if piece[0].started is None:
@@ -119,6 +124,13 @@ class Search:
             else:
                 await self._look_into_started(piece)
         return counted
+
+    def _counts_missing(self, found: Million, blocks: int, whole: int) -> bool:
+        """Whether to read a million's started blocks for what is missing, rather than all in which numbers may match."""
+        # Two offers may have blocks of one thousand, and none of another.
+        is_complete = blocks == BLOCK_SIZE and len(self._offer_ids) == 1
+        first, last = found.runs[0][0], found.runs[-1][1]
+        return is_complete and BLOCK_SIZE - whole <= last - first
 
     async def _sums(self) -> list[tuple[int, int, int, int]]:
         """What the store tells of each million; where the mask begins with digits, only of numbers that do too."""
@@ -153,9 +165,11 @@ class Search:
 
     async def _look_into_started(self, piece: list[_Counted]) -> None:
         """Count what is missing: of whole blocks all matches are there."""
+        low, high = piece[0].million, piece[-1].million
+        span = low * BLOCK_SIZE, high * BLOCK_SIZE + BLOCK_SIZE - 1
         missing = dict.fromkeys((one.million for one in piece), 0)
         left = {one.million: one.started or 0 for one in piece}
-        for prefix, free_count, data in await self._ask.started_kept(self._offer_ids, self._span(piece)):
+        for prefix, free_count, data in await self._ask.started_kept(self._offer_ids, span):
             million, thousand = divmod(prefix, BLOCK_SIZE)
             if million not in missing:
                 continue  # it lies between two of the piece, and nothing in it matches
@@ -232,17 +246,17 @@ class Search:
 
     def _in(self, million: int) -> Million:
         # Rows come by the thousand from the same million.
-        if million != self._million:
-            self._million, self._found = million, self._mask.in_million(million)
-        return self._found
+        if self._last is None or self._last[0] != million:
+            self._last = million, self._mask.in_million(million)
+        return self._last[1]
 
 
 def _pieces(counted: list[_Counted]) -> Iterator[list[_Counted]]:
-    """The millions to look into, those next to each other together while they have not too many blocks."""
+    """The millions to look into, those next to each other together while a look into them reads not too many blocks."""
     for (is_open, _), neighbours in groupby(counted, key=lambda one: (one.is_open, one.started is None)):
         piece: list[_Counted] = []
         for one in neighbours if is_open else ():
-            if piece and sum(other.blocks for other in piece) + one.blocks > PIECE_BLOCKS:
+            if piece and sum(other.rows for other in piece) + one.rows > PIECE_BLOCKS:
                 yield piece
                 piece = []
             piece.append(one)
