@@ -18,7 +18,6 @@ from numberline.domain.blocks import (
     NUMBER_DIGITS_MAX,
     Mask,
     Million,
-    Million,
     count_matching,
     numbers_in,
     unpack,
