@@ -27,7 +27,7 @@ from numberline.domain.working_set import Buyer, Effects, Needs, WorkingSet
 from numberline.store.contract import Question, Row
 from numberline.store.questions import MONEY
 from numberline.store.schema import access_revision, account, block, catalog_revision, wallet
-from numberline.store.statements import Statement, within
+from numberline.store.statements import Statement
 
 LOOKS_PER_HEAD: Final = 256
 TOP: Final = 2**63 - 1
@@ -115,10 +115,11 @@ def _is_held() -> Statement:
     )
     blocks = _asked("asked_block", offer_ids=BigInteger(), prefixes=BigInteger(), block_versions=_Xid())
     wallets = (
-        select(wallet.c.account_id, *MONEY, version_of(wallet).label("version"))
-        .where(within(wallet.c.account_id, "account_ids"))
+        select(*accounts.c, wallet.c.account_id, *MONEY, version_of(wallet).label("version"))
+        .select_from(accounts)
+        .join(wallet, wallet.c.account_id == accounts.c.account_ids)
         .order_by(wallet.c.account_id)
-        .with_for_update()
+        .with_for_update(of=wallet)
         .cte("locked_wallet")
     )
     are_wallets_locked = select(func.count() >= literal_column("0")).select_from(wallets).scalar_subquery()
@@ -132,20 +133,19 @@ def _is_held() -> Statement:
         .with_for_update(of=block, skip_locked=True)
         .cte("locked_block")
     )
-    is_wallet_same = wallets.c.version == accounts.c.wallet_versions
+    is_wallet_same = wallets.c.version == wallets.c.wallet_versions
     will_do = and_(
-        wallets.c.funds_micros + wallets.c.credit_limit_micros >= accounts.c.spent,
+        wallets.c.funds_micros + wallets.c.credit_limit_micros >= wallets.c.spent,
         or_(
             wallets.c.rental_limit.is_(None),
-            wallets.c.rental_count + accounts.c.rented <= wallets.c.rental_limit,
+            wallets.c.rental_count + wallets.c.rented <= wallets.c.rental_limit,
         ),
     )
     good_accounts = (
         select(func.count())
-        .select_from(accounts)
-        .join(wallets, wallets.c.account_id == accounts.c.account_ids)
-        .join(account, account.c.id == accounts.c.account_ids)
-        .where(or_(is_wallet_same, will_do), version_of(account) == accounts.c.account_versions)
+        .select_from(wallets)
+        .join(account, account.c.id == wallets.c.account_id)
+        .where(or_(is_wallet_same, will_do), version_of(account) == wallets.c.account_versions)
         .scalar_subquery()
     )
     same_blocks = select(func.count()).select_from(picked).scalar_subquery()
@@ -157,9 +157,7 @@ def _is_held() -> Statement:
         access_revision.c.revision == bindparam("access", type_=BigInteger),
     )
     others = (
-        select(*wallets.c)
-        .select_from(accounts)
-        .join(wallets, wallets.c.account_id == accounts.c.account_ids)
+        select(wallets.c.account_id, *(wallets.c[part.name] for part in MONEY), wallets.c.version)
         .where(~is_wallet_same)
         .subquery("other_wallet")
     )
