@@ -6,7 +6,6 @@ rental, a movement, four postings and a charge. Only the stock is the usual one,
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sqlite3
 import subprocess
@@ -75,7 +74,7 @@ def prepare_postgres(url: str) -> None:
         await connection.close()
 
     wait_for(prepare(url, blocks=0))
-    asyncio.run(add_stock())
+    wait_for(add_stock())
 
 
 def postgres_floor(url: str, seconds: float, *, accounts: int) -> Measured:
